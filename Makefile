@@ -1,0 +1,63 @@
+# Everything runs from the environment .venv, which the first target that needs it creates in this checkout.
+# Needed beforehand: make and Python >= 3.10 with its venv module. pip's own settings (environment, pip.conf) hold.
+
+PYTHON ?= python3
+DATA ?=
+ARGS ?=
+BENCHMARKS ?= benchmarks/mixture.py benchmarks/gradient_maps.py
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-cub lint format bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the interpreter)
+
+demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
+	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
+
+test: $(STAMP) ## the tests, without those marked slow (ARGS="-k mixture" goes to pytest)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## the tests marked slow
+	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)
+
+test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
+	@test -n "$$PARTSCOPE_CUB" || { echo "make test-cub: set PARTSCOPE_CUB to a folder in the layout of CUB-200-2011." >&2; exit 1; }
+	$(BIN)/python -m pytest -m cub --timeout=3600 $(ARGS)
+
+lint: $(STAMP) ## formatting, ruff and the strict type check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## format the code and apply ruff's safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## run the benchmark scripts, which write their JSON beside them
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+clean: ## remove caches, builds and demo-output (.venv stays; delete it by hand to start anew)
+	rm -rf build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The stamp is written last, so an interrupted installation is taken up again by the next call; a .venv without a
+# working pip is what an interrupted `python -m venv` leaves, and is made anew.
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "make: there is no $(PYTHON); install Python 3.10 or newer, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1), but partscope needs 3.10 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "make: $(PYTHON) lacks venv or ensurepip; install them (Debian and Ubuntu: the package python3-venv)" >&2; exit 1; }
+	@rm -f $@
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
