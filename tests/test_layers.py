@@ -1,0 +1,164 @@
+"""The layout of the package: rooms import downward, the core stays light, files stay short."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it there
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "partscope"
+DESIGN = ROOT / "docs" / "design.md"
+MODULES = sorted(SOURCE.rglob("*.py"))
+MOST_LINES = 400
+
+#: What the core must work without: an extra's packages, and what only tests and benchmarks use.
+NOT_IN_THE_CORE = ("matplotlib", "jinja2", "ndf", "pandas", "pomegranate", "captum")
+#: The rooms that draw; everything else is the core.
+DRAWING = ("figures", "report", "demo")
+#: docs/design.md's last column, where it can be said in imports.
+MUST_NOT_KNOW = {
+    "backbones": {
+        "symmetry",
+        "dataset",
+        "formats",
+        "synthetic",
+        "predictions",
+        "prior",
+        "metrics",
+        "evaluation",
+    },
+    "maps": {"symmetry", "dataset", "formats", "synthetic", "predictions", "prior", "metrics", "evaluation"},
+    "centres": {"images", "dataset", "predictions", "backbones", "maps"},
+    "scan": {"symmetry", "predictions", "prior", "metrics", "evaluation"},
+    "selection": {"images", "backbones", "maps"},
+    "metrics": {"images", "backbones"},
+}
+#: The extras whose packages the source may import, where it needs them.
+FOR_USERS = ("squeezenet", "plot")
+#: Rooms below the backbones know no network.
+NETWORKS = ("torch", "torchvision", "timm")
+
+
+@cache
+def rooms() -> list[str]:
+    """Return the rooms in the order of docs/design.md's diagram; a room imports only from its left."""
+    diagram = [line for line in DESIGN.read_text("utf-8").splitlines() if line.startswith("    ")]
+    chain = [line for line in diagram if "─▶" in line]
+    return [name for name in re.split(r"[\s·─▶]+", " ".join(chain)) if name]
+
+
+def room(path: Path) -> str:
+    """Return the room of a source file; the package's own `__init__` and `__main__` are the roof over all rooms."""
+    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return "(roof)" if first in ("__init__", "__main__") else first
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield `(dotted name, line)` for everything that a file imports, `from a import b` as `a.b`."""
+    tree = ast.parse(path.read_text("utf-8"), str(path))
+    package = path.relative_to(SOURCE.parent).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            prefix = ".".join((*base, *((node.module,) if node.module else ())))
+            yield from ((f"{prefix}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def own_imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield `(room, line)` for every import of the package's own modules; its version is free to all."""
+    for name, line in imported(path):
+        parts = name.split(".")
+        if parts[0] == "partscope" and name != "partscope.__version__":
+            yield (parts[1] if len(parts) > 1 else "(roof)"), line
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def test_design_names_the_rooms_that_exist() -> None:
+    assert rooms()[0] == "errors"
+    assert rooms()[-1] == "cli"
+    assert len(set(rooms())) == len(rooms())
+    unnamed = {room(path) for path in MODULES} - {"(roof)"} - set(rooms())
+    assert not unnamed, f"docs/design.md's diagram gives these rooms no place: {sorted(unnamed)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_rooms_import_only_from_their_left(path: Path) -> None:
+    here = room(path)
+    if here == "(roof)":
+        pytest.skip("the package's front door may show every room")
+    assert here in rooms(), f"docs/design.md's diagram gives the room {here} no place"
+    allowed = {*rooms()[: rooms().index(here) + 1]}
+    wrong = [f"line {line}: {other}" for other, line in own_imports(path) if other not in allowed]
+    assert not wrong, f"{name_of(path)} ({here}) imports from its right: {wrong}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_rooms_do_not_know_what_they_must_not(path: Path) -> None:
+    forbidden = MUST_NOT_KNOW.get(room(path), set())
+    wrong = [f"line {line}: {other}" for other, line in own_imports(path) if other in forbidden]
+    assert not wrong, f"{name_of(path)} imports what its room must not know: {wrong}"
+    if room(path) in rooms()[: rooms().index("backbones")]:
+        wrong = [f"line {line}: {name}" for name, line in imported(path) if name.split(".")[0] in NETWORKS]
+        assert not wrong, f"{name_of(path)} lies below the backbones and imports a network: {wrong}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_are_short_and_named_after_an_idea(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{name_of(path)} has {lines} lines; split it by idea"
+    words = {word for part in path.relative_to(SOURCE).with_suffix("").parts for word in part.split("_")}
+    assert not words & {"util", "utils", "helper", "helpers"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_third_party_imports_are_declared(path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for name in FOR_USERS for line in extras[name])]
+    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
+    distributions = packages_distributions()
+    for name, line in imported(path):
+        top = name.split(".")[0]
+        if top in sys.stdlib_module_names or top == "partscope":
+            continue
+        known = {entry.lower().replace("_", "-") for entry in distributions.get(top, [top])}
+        assert known & declared, f"{name_of(path)}, line {line}: {top} is no declared dependency"
+
+
+def test_core_imports_no_extra() -> None:
+    """Neither `import partscope` nor any module of the core loads a package that only an extra installs."""
+    core = [
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in MODULES
+        if room(path) not in DRAWING and path.name != "__main__.py"
+    ]
+    script = f"""
+import importlib, sys
+def loaded():
+    return sorted(set({NOT_IN_THE_CORE!r}) & set(sys.modules))
+import partscope
+assert not loaded(), f"import partscope loads {{loaded()}}"
+for name in {core!r}:
+    importlib.import_module(name)
+    assert not loaded(), f"import {{name}} loads {{loaded()}}"
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
