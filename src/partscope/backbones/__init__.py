@@ -1,0 +1,7 @@
+"""Backbones: a network, one of its layers, its preprocessing and a content hash, behind one registry."""
+
+from partscope.backbones.core import Backbone, feature_layers
+from partscope.backbones.preprocessing import Preprocessing
+from partscope.backbones.registry import DEFAULT_BACKBONE, NETWORKS, get_backbone
+
+__all__ = ["DEFAULT_BACKBONE", "NETWORKS", "Backbone", "Preprocessing", "feature_layers", "get_backbone"]

@@ -1,0 +1,129 @@
+"""Channel maps: the gradient of each channel's sum with respect to the input pixels, and the activation itself.
+
+The gradient map of channel k is ∂(Σ_ij a_k,ij)/∂x reduced over the colours: by linearity the sum of the gradients of all the
+channel's outputs that the paper adds up (section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from partscope.backbones.core import Backbone
+from partscope.errors import OptionError
+
+#: Colour reductions of a (..., 3, H, W) gradient to (..., H, W): the Euclidean norm (2014), the sum of absolute values (2015),
+#: the largest absolute value (Simonyan et al. 2013).
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "l2": lambda gradient: torch.linalg.vector_norm(gradient, dim=-3),
+    "l1": lambda gradient: gradient.abs().sum(dim=-3),
+    "max": lambda gradient: gradient.abs().amax(dim=-3),
+}
+
+# On a CPU a batch of cotangents gains nothing over one at a time (benchmarks/gradient_maps.py), and costs memory; a GPU
+# is only filled by a batch.
+_CHUNK = {"cpu": 1, "cuda": 32}
+
+
+def gradient_maps(
+    backbone: Backbone,
+    inputs: Tensor,
+    channels: Sequence[int] | None = None,
+    *,
+    reduction: str = "l2",
+    chunk: int | None = None,
+) -> Tensor:
+    """Return the gradient maps of channels for one input, (K, S, S).
+
+    Equals a loop of `torch.autograd.grad(activations[:, k].sum(), inputs)`, whatever the chunk size.
+
+    Parameters
+    ----------
+    backbone: network, layer and preprocessing.
+    inputs: (3, S, S), as the backbone's preprocessing returns it.
+    channels: the channels wanted, in this order; all by default.
+    reduction: `"l2"`, `"l1"` or `"max"` over the three colours.
+    chunk: channels per backward pass; chosen per device by default. Memory grows with it.
+
+    Raises
+    ------
+    OptionError: unknown reduction, a channel out of range, a chunk size below 1.
+    BackboneError: as :meth:`Backbone.activations`.
+    """
+    pieces = list(iterate_gradient_maps(backbone, inputs, channels, reduction=reduction, chunk=chunk))
+    if not pieces:
+        return torch.empty(0, *inputs.shape[-2:], dtype=inputs.dtype, device=backbone.device)
+    return torch.cat([maps for _, maps in pieces])
+
+
+def iterate_gradient_maps(
+    backbone: Backbone,
+    inputs: Tensor,
+    channels: Sequence[int] | None = None,
+    *,
+    reduction: str = "l2",
+    chunk: int | None = None,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Yield `(channels, maps)` chunk by chunk, so that no more than one chunk of maps is in memory.
+
+    Parameters and errors as :func:`gradient_maps`; maps are (len(channels), S, S).
+    """
+    reduce = _reduction(reduction)
+    image = inputs.detach().to(backbone.device, backbone.dtype).unsqueeze(0).requires_grad_(True)
+    with torch.enable_grad():
+        activations = backbone.activations(image)
+    wanted = _checked_channels(channels, activations.shape[1])
+    size = _CHUNK.get(activations.device.type, 1) if chunk is None else chunk
+    if size < 1:
+        raise OptionError(f"the chunk size must be at least 1, not {size}.")
+    for start in range(0, len(wanted), size):
+        part = wanted[start : start + size]
+        gradient = _gradients(activations, image, part)
+        yield part, reduce(gradient)
+
+
+def activation_maps(backbone: Backbone, inputs: Tensor, channels: Sequence[int] | None = None) -> Tensor:
+    """Return the layer's activations of one input, (K, h, w), cut at zero: one forward pass for all channels.
+
+    Parameters and errors as :func:`gradient_maps`. The maps live on the layer's grid; a centre at `x` in a map of `w` columns
+    lies at `x·S/w` in the input.
+    """
+    with torch.no_grad():
+        image = inputs.to(backbone.device, backbone.dtype).unsqueeze(0)
+        activations = backbone.activations(image)[0].clamp_min(0)
+    return activations[_checked_channels(channels, activations.shape[0])]
+
+
+def _gradients(activations: Tensor, image: Tensor, channels: Sequence[int]) -> Tensor:
+    """Gradients (C, 3, S, S) of the sums of some channels."""
+    if not activations.requires_grad:
+        # A layer that does not depend on the input: its gradient is zero, which autograd refuses to say.
+        return image.new_zeros(len(channels), *image.shape[1:])
+    cotangents = activations.new_zeros(len(channels), *activations.shape)
+    for row, channel in enumerate(channels):
+        cotangents[row, :, channel] = 1
+    if len(channels) == 1:
+        (gradient,) = torch.autograd.grad(activations, image, cotangents[0], retain_graph=True)
+        return gradient
+    (gradients,) = torch.autograd.grad(
+        activations, image, cotangents, retain_graph=True, is_grads_batched=True
+    )
+    return gradients[:, 0]
+
+
+def _reduction(name: str) -> Callable[[Tensor], Tensor]:
+    if name not in REDUCTIONS:
+        raise OptionError(f"the colour reduction must be one of {', '.join(REDUCTIONS)}, not {name!r}.")
+    return REDUCTIONS[name]
+
+
+def _checked_channels(channels: Sequence[int] | None, count: int) -> list[int]:
+    if channels is None:
+        return list(range(count))
+    wanted = [int(channel) for channel in channels]
+    for channel in wanted:
+        if not 0 <= channel < count:
+            raise OptionError(f"there is no channel {channel}; the layer has {count}, numbered from 0.")
+    return wanted
