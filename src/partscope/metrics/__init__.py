@@ -1,0 +1,60 @@
+"""Metrics of part localisation: arrays in, numbers out. They do not know how predictions were made.
+
+Throughout, N images, P parts; positions (N, P, 2) in pixels, x right, y down; NaN marks a pair that does not count (the
+part is not visible in the ground truth), and every mean is taken over the pairs that are not NaN.
+"""
+
+from partscope.metrics.bootstrap import (
+    PairedDifference,
+    bootstrap_interval,
+    paired_bootstrap,
+    percentile_interval,
+    resampled_means,
+)
+from partscope.metrics.derived import HEAD_PARTS, mean_of_parts, predictions_with_mean_part, with_mean_part
+from partscope.metrics.keypoints import PCK_ALPHAS, oks, pck
+from partscope.metrics.normalised import (
+    axes_error,
+    diagonal_error,
+    macro_mean,
+    mean,
+    median,
+    part_means,
+    skill,
+)
+from partscope.metrics.regression import LinearPartMap, RegressionError, regression_error
+from partscope.metrics.scales import Normaliser, Scale, boxes_or_parts, make_scale, parts_box
+from partscope.metrics.sides import SideCount, exchanged_sides, wrong_sides
+
+__all__ = [
+    "HEAD_PARTS",
+    "PCK_ALPHAS",
+    "LinearPartMap",
+    "Normaliser",
+    "PairedDifference",
+    "RegressionError",
+    "Scale",
+    "SideCount",
+    "axes_error",
+    "bootstrap_interval",
+    "boxes_or_parts",
+    "diagonal_error",
+    "exchanged_sides",
+    "macro_mean",
+    "make_scale",
+    "mean",
+    "mean_of_parts",
+    "median",
+    "oks",
+    "paired_bootstrap",
+    "part_means",
+    "parts_box",
+    "pck",
+    "percentile_interval",
+    "predictions_with_mean_part",
+    "regression_error",
+    "resampled_means",
+    "skill",
+    "with_mean_part",
+    "wrong_sides",
+]
