@@ -1,0 +1,15 @@
+"""Detectors: one module per way to find parts, all with the interface of :class:`PartDetector`."""
+
+from partscope.detectors.base import PartDetector
+from partscope.detectors.prior import PriorDetector
+from partscope.detectors.registry import detector_class, detector_methods, register_detector
+from partscope.detectors.transfer import TransferDetector
+
+__all__ = [
+    "PartDetector",
+    "PriorDetector",
+    "TransferDetector",
+    "detector_class",
+    "detector_methods",
+    "register_detector",
+]

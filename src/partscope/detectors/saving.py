@@ -1,0 +1,116 @@
+"""From a fitted detector to a model file and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from partscope.detectors.model_file import Fields, Tensors, damaged, read_model, write_model
+from partscope.detectors.registry import detector_methods, make_detector
+from partscope.errors import BackboneError, ModelFileError, OptionError
+from partscope.prior import StaticPrior
+from partscope.symmetry import mirrored_parts
+
+if TYPE_CHECKING:
+    from partscope.backbones.core import Backbone
+    from partscope.detectors.base import PartDetector
+
+D = TypeVar("D", bound="PartDetector")
+
+
+def save_detector(detector: PartDetector, path: str | Path) -> None:
+    """Write a fitted detector to a model file; errors as :meth:`PartDetector.save`."""
+    tensors, config = detector._state()
+    mirror, parts = detector.mirror_, detector.parts_
+    params = detector.get_params(deep=False)
+    document = {
+        "method": detector.method,
+        "params": {name: _storable(path, name, value) for name, value in params.items()},
+        "parts": list(parts),
+        "pairs": [[parts[i], parts[j]] for i, j in enumerate(mirror) if i < j],
+        "train_ids": list(detector.train_ids_),
+        "config": config,
+    }
+    stored = {f"prior.{name}": array for name, array in detector.prior_.to_arrays().items()}
+    stored.update({f"{detector.method}.{name}": array for name, array in tensors.items()})
+    write_model(path, document, stored)
+
+
+def load_detector(path: str | Path, cls: type[D], backbone: Backbone | None) -> D:
+    """Read a detector that is an instance of `cls` from a model file; errors as :meth:`PartDetector.load`."""
+    document, tensors = read_model(path)
+    detector = _unfitted(document, backbone)
+    if not isinstance(detector, cls):
+        raise ModelFileError(
+            f"{path}: the model file holds the method {detector.method!r}, not {cls.method!r}; "
+            "load it with PartDetector.load."
+        )
+    try:
+        _restore(detector, document, tensors, backbone)
+    except (ModelFileError, BackboneError):
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        damaged(document.path, f"its entries contradict each other: {error}")
+    return detector
+
+
+def _restore(detector: PartDetector, document: Fields, tensors: Tensors, backbone: Backbone | None) -> None:
+    parts = document.take_names("parts")
+    pairs = [(left, right) for left, right in document.take("pairs", list)]
+    shapes = {"image": (len(parts), 2), "box": (len(parts), 2), "visibility": (len(parts),)}
+    prior = {
+        name: tensors.take(f"prior.{name}", shape, np.float64, finite=name == "visibility")
+        for name, shape in shapes.items()
+    }
+    detector.parts_ = parts
+    detector.mirror_ = mirrored_parts(parts, pairs)
+    detector.prior_ = StaticPrior.from_arrays(parts, prior)
+    detector.skipped_ = ()
+    detector.train_ids_ = document.take_names("train_ids")
+    config = Fields(document.path, document.take("config", dict))
+    detector._restore(tensors.under(f"{detector.method}."), config, backbone)
+
+
+def _unfitted(document: Fields, backbone: Backbone | None) -> PartDetector:
+    method = document.take("method", str)
+    if method not in detector_methods():
+        raise ModelFileError(
+            f"{document.path}: the model file holds the method {method!r}, which this partscope does not have; the methods "
+            f"are {', '.join(detector_methods())}."
+        )
+    params = document.take("params", dict)
+    if backbone is not None:
+        if "backbone" not in params:
+            raise OptionError(
+                f"{document.path}: the method {method!r} uses no backbone; load it without one."
+            )
+        params = {**params, "backbone": backbone}
+    try:
+        return make_detector(method, **params)
+    except OptionError as error:
+        damaged(document.path, str(error))
+
+
+def _storable(path: str | Path, name: str, value: Any) -> Any:
+    """Return a parameter as JSON can hold it; a backbone object and a random generator become None.
+
+    Neither is needed to predict as before: the backbone is identified by its hash, and every draw has been made.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, (np.random.RandomState, np.random.Generator)) or (
+        name == "backbone" and not isinstance(value, str)
+    ):
+        return None
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"{path}: the parameter {name}={value!r} cannot be stored in a model file; use a number, a string or a list."
+        ) from error
+    return value
