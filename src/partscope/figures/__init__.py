@@ -1,7 +1,29 @@
-"""Overlays, gradient maps, rankings and error curves. Drawing charts needs matplotlib (extra `plot`); overlays do not."""
+"""Overlays, gradient maps, rankings and error curves: arrays in, pictures out.
 
-from __future__ import annotations
+Charts are matplotlib figures and need the extra `plot`; overlays need Pillow alone.
+"""
 
+from partscope.figures.canvas import figure_bytes, save_figure
+from partscope.figures.curves import figure_error_curves, figure_part_errors, share_band, share_within
+from partscope.figures.gradients import figure_maps
+from partscope.figures.method import figure_method
 from partscope.figures.overlay import draw_parts
+from partscope.figures.palette import part_colours
+from partscope.figures.ranking import figure_ranking, figure_shared_channels
+from partscope.figures.robustness import figure_robustness
 
-__all__ = ["draw_parts"]
+__all__ = [
+    "draw_parts",
+    "figure_bytes",
+    "figure_error_curves",
+    "figure_maps",
+    "figure_method",
+    "figure_part_errors",
+    "figure_ranking",
+    "figure_robustness",
+    "figure_shared_channels",
+    "part_colours",
+    "save_figure",
+    "share_band",
+    "share_within",
+]

@@ -102,12 +102,9 @@ def _places(anchor: NDArray[np.float64], size: NDArray[np.float64], radius: floa
     """Return candidate rectangles (64, 4) whose near edge touches rings around the dot, nearest ring first."""
     angles = 2 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     direction = np.stack([np.cos(angles), -np.sin(angles)], axis=-1)
-    # Distance from a rectangle's centre to its border in each direction: half its support along that direction.
-    with np.errstate(divide="ignore"):
-        reach = np.min(size / 2 / np.maximum(np.abs(direction), 1e-9), axis=-1)
-    centres = np.concatenate(
-        [anchor + direction * (radius * 1.25 * ring + reach)[:, None] for ring in _RINGS]
-    )
+    # Straight beside the dot a label is centred on it; at a diagonal its corner is the nearest point.
+    reach = np.clip(1.5 * direction, -1, 1) * size / 2
+    centres = np.concatenate([anchor + direction * (radius * 1.25 * ring) + reach for ring in _RINGS])
     return np.concatenate([centres - size / 2, centres + size / 2], axis=1)
 
 
