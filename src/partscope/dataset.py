@@ -90,12 +90,12 @@ class Sample:
         return dataclasses.replace(self, box=box)
 
 
-def check_box(
-    box: Sequence[float], size: tuple[int, int], what: str
-) -> tuple[float, float, float, float]:
+def check_box(box: Sequence[float], size: tuple[int, int], what: str) -> tuple[float, float, float, float]:
     """Return `box` as four floats, or raise a DatasetError naming `what`: not finite, without area, off the image."""
     if len(box) != 4 or not np.isfinite(np.asarray(box, dtype=np.float64)).all():
-        raise DatasetError(f"{what}: the bounding box {tuple(box)} must be four finite numbers (x, y, width, height).")
+        raise DatasetError(
+            f"{what}: the bounding box {tuple(box)} must be four finite numbers (x, y, width, height)."
+        )
     x, y, width, height = (float(value) for value in box)
     if width <= 0 or height <= 0:
         raise DatasetError(
@@ -112,12 +112,23 @@ def check_box(
 def clip_box(
     box: tuple[float, float, float, float], size: tuple[int, int]
 ) -> tuple[tuple[float, float, float, float], bool]:
-    """Clip a box `(x, y, width, height)` to an image of `size`; return it and whether it changed."""
+    """Clip a box `(x, y, width, height)` to an image of `size`; return it and whether it changed.
+
+    An overflow of less than a millionth of a pixel is rounding, since x + width is not exact, and stays.
+    """
     x, y, width, height = box
-    left, top = max(x, 0.0), max(y, 0.0)
-    right, bottom = min(x + width, float(size[0])), min(y + height, float(size[1]))
-    clipped = (left, top, right - left, bottom - top)
+    x, width = _clip_interval(x, width, size[0])
+    y, height = _clip_interval(y, height, size[1])
+    clipped = (x, y, width, height)
     return (clipped, True) if clipped != box else (box, False)
+
+
+def _clip_interval(start: float, length: float, end: float) -> tuple[float, float]:
+    """Return start and length of the interval cut to [0, end]; unchanged, to the last bit, where nothing is cut."""
+    if start >= 0 and start + length <= end + 1e-6:
+        return start, length
+    low = max(start, 0.0)
+    return low, min(start + length, float(end)) - low
 
 
 @dataclass(frozen=True)
@@ -162,13 +173,17 @@ class PartDataset(Sequence[Sample]):
         for what, names in (("part", self.parts), ("sample", [sample.id for sample in self.samples])):
             if len(set(names)) != len(names):
                 twice = next(name for name in names if list(names).count(name) > 1)
-                raise DatasetError(f"{self.name}: the {what} {twice!r} occurs more than once; names must be unique.")
+                raise DatasetError(
+                    f"{self.name}: the {what} {twice!r} occurs more than once; names must be unique."
+                )
         for sample in self.samples:
             if len(sample.points) != len(self.parts):
                 raise DatasetError(
                     f"{sample.image}: has {len(sample.points)} parts where the data set has {len(self.parts)}."
                 )
-        object.__setattr__(self, "mirror", mirrored_parts(self.parts, self.pairs))
+        mirror = mirrored_parts(self.parts, self.pairs)
+        mirror.setflags(write=False)
+        object.__setattr__(self, "mirror", mirror)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -180,14 +195,15 @@ class PartDataset(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample: ...
     @overload
     def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer]) -> PartDataset: ...
-    def __getitem__(
-        self, index: int | slice | Sequence[int] | NDArray[np.integer]
-    ) -> Sample | PartDataset:
+    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[np.integer]) -> Sample | PartDataset:
         if isinstance(index, (int, np.integer)):
             return self.samples[index]
         if isinstance(index, slice):
             return self._with(self.samples[index])
-        return self._with(self.samples[int(i)] for i in index)
+        if not len(index):
+            return self._with(())
+        # Through numpy, so that a boolean mask chooses samples instead of reading as the positions 0 and 1.
+        return self._with(self.samples[i] for i in np.arange(len(self))[np.asarray(index)])
 
     def _with(self, samples: Iterable[Sample]) -> PartDataset:
         return PartDataset(self.parts, tuple(samples), self.name, self.pairs, self.skipped, self.notes)
@@ -338,6 +354,11 @@ def dataset_from_arrays(
     for part, array in arrays.items():
         if array.shape != (len(images), 2):
             raise DatasetError(f"part {part!r} must have shape ({len(images)}, 2), not {array.shape}.")
+    for what, given in (("sizes", sizes), ("labels", labels)):
+        if given is not None and len(given) != len(images):
+            raise DatasetError(
+                f"there are {len(given)} {what} for {len(images)} images; give one for each image."
+            )
     box_rows = None if boxes is None else np.asarray(boxes, dtype=np.float64)
     if box_rows is not None and box_rows.shape != (len(images), 4):
         raise DatasetError(f"boxes must have shape ({len(images)}, 4), not {box_rows.shape}.")
@@ -352,7 +373,7 @@ def dataset_from_arrays(
                 size=sizes[i] if sizes is not None else image_size(Path(image)),
                 points=xy,
                 visible=np.isfinite(xy).all(axis=1),
-                box=box,  # type: ignore[arg-type]  # Sample checks that there are four
+                box=box,  # Sample checks that there are four
                 label=None if labels is None else labels[i],
             )
         )

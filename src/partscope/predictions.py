@@ -15,7 +15,7 @@ from partscope.errors import DatasetError
 
 @dataclass(frozen=True, eq=False)
 class PartPredictions:
-    """Parts located in N images.
+    """Parts located in N images; immutable, the arrays are copied.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class PartPredictions:
 
     Raises
     ------
-    DatasetError: shapes do not fit, or a part that was found has no finite position.
+    DatasetError: shapes do not fit, or a part that was found has no finite position or no score in [0, 1].
     """
 
     parts: tuple[str, ...]
@@ -43,19 +43,40 @@ class PartPredictions:
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.parts))
-        for name, wanted in (("points", (*shape, 2)), ("found", shape), ("score", shape), ("visible", shape)):
-            actual = np.shape(getattr(self, name))
-            if actual != wanted:
-                raise DatasetError(f"predictions: {name} must have shape {wanted}, not {actual}.")
-        if not np.isfinite(self.points[self.found]).all():
+        wanted = {
+            "points": ((*shape, 2), np.float64),
+            "found": (shape, np.bool_),
+            "score": (shape, np.float64),
+            "visible": (shape, np.bool_),
+        }
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, (size, dtype) in wanted.items():
+            arrays[name] = np.array(getattr(self, name), dtype=dtype)
+            if arrays[name].shape != size:
+                raise DatasetError(f"predictions: {name} must have shape {size}, not {arrays[name].shape}.")
+        found, score = arrays["found"], arrays["score"]
+        if not np.isfinite(arrays["points"][found]).all():
             raise DatasetError("predictions: a part that was found has no finite position.")
+        arrays["points"][~found] = np.nan
+        score[~found] = 0.0
+        wrong = score[~((score >= 0) & (score <= 1))]
+        if wrong.size:
+            raise DatasetError(f"predictions: score must lie in [0, 1], not {wrong[0]}.")
+        for name, array in arrays.items():
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
 
     @classmethod
     def empty(cls, parts: Sequence[str]) -> PartPredictions:
         """Return predictions for no image."""
         shape = (0, len(parts))
         return cls(
-            tuple(parts), (), np.empty((*shape, 2)), np.empty(shape, bool), np.empty(shape), np.empty(shape, bool)
+            tuple(parts),
+            (),
+            np.empty((*shape, 2)),
+            np.empty(shape, bool),
+            np.empty(shape),
+            np.empty(shape, bool),
         )
 
     @classmethod
@@ -78,11 +99,13 @@ class PartPredictions:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> PartPredictions:
+    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> PartPredictions:
+        if not isinstance(index, slice):
+            index = np.atleast_1d(np.asarray(index, dtype=None if np.size(index) else np.intp))
         take = np.arange(len(self))[index]
         return PartPredictions(
             self.parts,
-            tuple(self.ids[i] for i in np.atleast_1d(take)),
+            tuple(self.ids[i] for i in take),
             self.points[take],
             self.found[take],
             self.score[take],
@@ -94,7 +117,9 @@ class PartPredictions:
         """Return the predictions of these parts only, in this order; a DatasetError names an unknown part."""
         missing = [name for name in names if name not in self.parts]
         if missing:
-            raise DatasetError(f"predictions: there is no part {missing[0]!r}; there are {', '.join(self.parts)}.")
+            raise DatasetError(
+                f"predictions: there is no part {missing[0]!r}; there are {', '.join(self.parts)}."
+            )
         take = [self.parts.index(name) for name in names]
         return PartPredictions(
             tuple(names),

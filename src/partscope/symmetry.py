@@ -15,15 +15,14 @@ _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[^\W_]+")
 
 
-def mirrored_parts(
-    parts: Sequence[str], pairs: Sequence[tuple[str, str]] | None = None
-) -> NDArray[np.intp]:
+def mirrored_parts(parts: Sequence[str], pairs: Sequence[tuple[str, str]] | None = None) -> NDArray[np.intp]:
     """Return for each part the index of the part that it becomes in a mirrored image.
 
     Parameters
     ----------
     parts: P part names. Without `pairs`, a part whose name holds `left`/`right` (or a lone `l`/`r`) is paired with the
-        part whose name differs in that word alone: `left ear`, `leftear`, `ear_l`, `L_Ear`, `LeftEar`.
+        part whose name differs in that word alone: `left ear`, `leftear`, `ear_l`, `L_Ear`, `LeftEar`. Names that read
+        alike, such as `left ear` beside `left_ear`, leave the partner open and are not paired.
     pairs: the symmetric pairs, where names do not tell; all other parts map to themselves.
 
     Returns
@@ -46,19 +45,22 @@ def mirrored_parts(
                         f"nearest parts: {nearest_names(name, parts)}."
                     )
                 if name in used or pair[0] == pair[1]:
-                    raise OptionError(f"the part {name!r} stands in more than one symmetric pair; name it once.")
+                    raise OptionError(
+                        f"the part {name!r} stands in more than one symmetric pair; name it once."
+                    )
             used.update(pair)
             left, right = index[pair[0]], index[pair[1]]
             mirror[left], mirror[right] = right, left
         return mirror
     keys = [_canonical(name) for name in parts]
-    position = {key: i for i, key in enumerate(keys) if key is not None}
+    positions: dict[tuple[str, str], list[int]] = {}
     for i, key in enumerate(keys):
-        if key is None:
-            continue
-        partner = position.get((_SIDES[key[0]], key[1]))
-        if partner is not None:
-            mirror[i] = partner
+        if key is not None:
+            positions.setdefault(key, []).append(i)
+    for (side, rest), here in positions.items():
+        there = positions.get((_SIDES[side], rest), [])
+        if len(here) == len(there) == 1:
+            mirror[here[0]] = there[0]
     return mirror
 
 
@@ -71,7 +73,7 @@ def _canonical(name: str) -> tuple[str, str] | None:
             return side, " ".join(words[:i] + words[i + 1 :])
         for side in ("left", "right"):
             if word.startswith(side) and len(word) > len(side):
-                return side, " ".join(words[:i] + [word[len(side) :]] + words[i + 1 :])
+                return side, " ".join([*words[:i], word[len(side) :], *words[i + 1 :]])
             if word.endswith(side) and len(word) > len(side):
-                return side, " ".join(words[:i] + [word[: -len(side)]] + words[i + 1 :])
+                return side, " ".join([*words[:i], word[: -len(side)], *words[i + 1 :]])
     return None
