@@ -32,9 +32,8 @@ test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 	$(BIN)/python -m pytest -m cub --timeout=3600 $(ARGS)
 
 lint: $(STAMP) ## formatting, ruff and the strict type check
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@status=0; for check in "ruff format --check ." "ruff check ." mypy; do \
+	  echo "$(BIN)/$$check"; $(BIN)/$$check || status=1; done; exit $$status
 
 format: $(STAMP) ## format the code and apply ruff's safe fixes
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -86,6 +87,15 @@ def test_local_links_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ +(.+)$", file.read_text("utf-8"), flags=re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{page_name(page)} links to {target}; {file.name} has no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_examples_import_what_exists(page: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    for node in (node for example in examples for node in ast.walk(ast.parse(example))):
+        if isinstance(node, ast.ImportFrom) and node.module == "partscope":
+            missing = {alias.name for alias in node.names} - set(partscope.__all__)
+            assert not missing, f"{page_name(page)} imports {sorted(missing)}, which partscope does not offer"
 
 
 def test_tracked_files_name_no_private_place() -> None:
