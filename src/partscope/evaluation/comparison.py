@@ -52,7 +52,7 @@ def compare(a: Evaluation, b: Evaluation, *, random_state: int = 0, draws: int =
     ids = sorted(name for name in a.ids if name in other)
     parts = [name for name in a.parts if name in b.parts]
     notes = tuple(
-        f"{extra} {what} of only one of the two methods are left out"
+        f"{what} that only one of the two methods has, left out: {extra}"
         for what, extra in (
             ("images", len(a.ids) + len(b.ids) - 2 * len(ids)),
             ("parts", len(a.parts) + len(b.parts) - 2 * len(parts)),

@@ -24,7 +24,7 @@ def common_parts(predictions: PartPredictions, dataset: PartDataset) -> tuple[tu
         ("predicted but not annotated", [name for name in predictions.parts if name not in parts]),
     ):
         if names:
-            notes.append(f"{len(names)} parts are {what} and count nowhere: {', '.join(names)}")
+            notes.append(f"parts {what}, counted nowhere: {', '.join(names)}")
     return parts, notes
 
 
@@ -44,12 +44,14 @@ def common_images(
     notes = []
     failed = {failure.id for failure in predictions.failures}
     if failed:
-        notes.append(f"{len(predictions.failures)} images could not be read and are left out")
+        notes.append(f"images that could not be read, left out: {len(predictions.failures)}")
     silent = [name for name in dataset.ids if name not in row_of and name not in failed]
     if silent:
-        notes.append(f"{len(silent)} images have no prediction and are left out (the first: {silent[0]})")
+        notes.append(f"images without a prediction, left out: {len(silent)} (the first: {silent[0]})")
     if len(rows) < len(predictions):
-        notes.append(f"{len(predictions) - len(rows)} predicted images are not in the data set")
+        notes.append(
+            f"predicted images that are not in the data set, left out: {len(predictions) - len(rows)}"
+        )
     return rows, [row_of[dataset.samples[i].id] for i in rows], notes
 
 

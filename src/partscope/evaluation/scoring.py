@@ -84,7 +84,7 @@ def evaluate(
     seen = np.asarray(visible.any(axis=1))
     keep = np.flatnonzero(seen & np.isfinite(scale.diagonal))
     if not seen.all():
-        notes.append(f"{int((~seen).sum())} images have none of the parts visible and count nowhere")
+        notes.append(f"images without a visible part, counted nowhere: {int((~seen).sum())}")
     if not keep.size:
         raise DatasetError(
             f"{dataset.name}: none of the {len(ids)} predicted images has a visible part and a scale, so there is "
@@ -192,11 +192,11 @@ def _charge_notes(missing: BoolArray, fill: _Fill, kind: str) -> list[str]:
     if not total:
         return []
     charged, stand_in = int((missing & fill.corner).sum()), int((missing & fill.stand_in).sum())
-    note = f"{total} visible parts were not found: {total - charged} were given the {kind} prior's position"
+    note = f"visible parts not found: {total}; given the {kind} prior's position: {total - charged}"
     if stand_in:
-        note += f" ({stand_in} of them the image prior's, for want of a box)"
+        note += f" (for want of a box the image prior's: {stand_in})"
     if charged:
-        note += f", {charged} without a prior were charged the distance to the farthest image corner"
+        note += f"; for want of a prior charged the distance to the farthest image corner: {charged}"
     return [note]
 
 
