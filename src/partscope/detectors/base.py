@@ -253,8 +253,8 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     def _no_box(self, query: Query) -> OptionError:
         return OptionError(
-            f"{query.id}: the method {self.method!r} with these options searches the bounding box, and this image has "
-            "none; give one in boxes, or fit a detector with region='image'."
+            f"{query.label}: the method {self.method!r} with these options searches the bounding box, and this image has "
+            "none; give one in boxes, or fit a detector that searches the whole image."
         )
 
     def evaluate(

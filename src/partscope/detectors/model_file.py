@@ -149,7 +149,7 @@ class Tensors(Mapping[str, NDArray[Any]]):
 
 def damaged(path: Path, detail: str) -> NoReturn:
     """Raise the ModelFileError for a file whose content is not what partscope writes."""
-    raise ModelFileError(f"{path}: the model file is damaged ({detail}); {_REMEDY}.")
+    raise ModelFileError(f"{path}: the model file is damaged ({detail.rstrip('.')}); {_REMEDY}.")
 
 
 def write_model(path: str | Path, document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:

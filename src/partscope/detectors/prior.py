@@ -39,9 +39,12 @@ class PriorDetector(PartDetector):
     @property
     def needs_box(self) -> bool:
         """Whether the positions are relative to the box; an OptionError names an unknown region."""
+        self._check_region()
+        return self.region == "box"
+
+    def _check_region(self) -> None:
         if self.region not in _REGIONS:
             raise OptionError(f"the prior's region must be 'image' or 'box', not {self.region!r}.")
-        return self.region == "box"
 
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
         """Nothing more: `prior_` is all there is to learn."""
@@ -59,4 +62,5 @@ class PriorDetector(PartDetector):
         return {}, {}
 
     def _restore(self, tensors: Tensors, config: Fields, backbone: Backbone | None) -> None:
-        """Nothing more: `prior_` has been restored."""
+        """Check the one parameter; `prior_` has been restored."""
+        self._check_region()

@@ -41,6 +41,11 @@ class Query:
         """Return the query for a data set's sample."""
         return cls(sample.id, sample.image, sample.box, sample.size)
 
+    @property
+    def label(self) -> str:
+        """How messages call the image."""
+        return self.id if isinstance(self.source, (str, Path)) else f"image {self.id}"
+
     def open(self) -> Image.Image:
         """Decode the image to upright RGB.
 
@@ -54,7 +59,7 @@ class Query:
         except ImageError as error:
             if isinstance(self.source, (str, Path)):
                 raise
-            raise ImageError(f"image {self.id}: {error}") from error
+            raise ImageError(f"{self.label}: {error}") from error
         if self.size is not None and image.size != tuple(self.size):
             raise DatasetError(
                 f"{self.source}: the image has {image.width}×{image.height} pixels where the data set states "
@@ -71,7 +76,7 @@ class Query:
         """
         if self.box is None:
             return None, False
-        return clip_box(check_box(self.box, size, self.id), size)
+        return clip_box(check_box(self.box, size, self.label), size)
 
 
 def make_queries(
