@@ -15,6 +15,7 @@ from partscope.metrics import (
     bootstrap_interval,
     mean,
     paired_bootstrap,
+    paired_bootstrap_parts,
     percentile_interval,
     resampled_means,
 )
@@ -119,6 +120,23 @@ def test_paired_interval_is_narrower_than_unpaired_ones():
     assert result.ci[0] > 0
     assert result.positive == 1
     assert bootstrap_interval(first)[0] < bootstrap_interval(second)[1]
+
+
+def test_parts_are_compared_one_by_one():
+    rng = np.random.default_rng(7)
+    first, second = rng.random((30, 3)), rng.random((30, 3))
+    first[5:8, 0], first[:, 2] = np.nan, np.nan
+    total, columns = paired_bootstrap_parts(first, second, draws=500)
+    assert total == paired_bootstrap(first, second, draws=500)
+    assert total.pairs == 57
+    assert columns[2] is None
+    # All images have a pair of the second part, so that alone it is drawn in the same way.
+    assert columns[1] == paired_bootstrap(first[:, 1:2], second[:, 1:2], draws=500)
+    gap = np.delete(first[:, 0] - second[:, 0], [5, 6, 7])
+    assert columns[0].difference == pytest.approx(gap.mean())
+    assert (columns[0].images, columns[0].pairs) == (27, 27)
+    half = 1.96 * gap.std() / math.sqrt(27)
+    assert columns[0].ci == pytest.approx((gap.mean() - half, gap.mean() + half), abs=0.3 * half)
 
 
 def test_a_method_does_not_differ_from_itself():

@@ -70,13 +70,10 @@ def compare(a: Evaluation, b: Evaluation, *, random_state: int = 0, draws: int =
         raise DatasetError(
             f"{worst}: the two methods were evaluated with different boxes; use the same data set."
         )
-    first, second = errors
-    total = metrics.paired_bootstrap(first, second, draws=draws, random_state=random_state)
-    per_part = {
-        name: metrics.paired_bootstrap(first[:, [p]], second[:, [p]], draws=draws, random_state=random_state)
-        for p, name in enumerate(parts)
-        if np.isfinite(first[:, p] - second[:, p]).any()
-    }
+    total, columns = metrics.paired_bootstrap_parts(
+        errors[0], errors[1], draws=draws, random_state=random_state
+    )
+    per_part = {name: column for name, column in zip(parts, columns, strict=True) if column is not None}
     return Comparison(total, per_part, notes)
 
 

@@ -119,9 +119,8 @@ def evaluate(
 
     # Draws follow the ids, so that the same images in another order give the same interval.
     order = np.argsort(np.array(ids))
-    both = np.stack([errors, axes_errors], axis=1)[order]
-    totals = metrics.percentile_interval(metrics.resampled_means(both, draws, random_state))
-    per_part = metrics.resampled_means(errors[order][:, :, None], draws, random_state)
+    quantities = np.concatenate([axes_errors[:, None], metrics.total_and_parts(errors)], axis=1)[order]
+    intervals = metrics.percentile_interval(metrics.resampled_means(quantities, draws, random_state))
     pairs = _side_pairs(dataset, parts)
     shown = np.where(found[..., None], guess, np.nan)
     distances = np.hypot(*np.moveaxis(filled - points, 2, 0))
@@ -137,9 +136,9 @@ def evaluate(
         prior_errors=prior_errors,
         reference=reference,
         intervals={
-            "diagonal": totals[:, 0],
-            "axes": totals[:, 1],
-            "parts": metrics.percentile_interval(per_part),
+            "axes": intervals[:, 0],
+            "diagonal": intervals[:, 1],
+            "parts": intervals[:, 2:],
         },
         exchanged=metrics.exchanged_sides(shown, points, pairs, np.hypot(sides[:, 0], sides[:, 1])),
         wrong_side=metrics.wrong_sides(np.where(found, score, 0.0), visible, pairs),

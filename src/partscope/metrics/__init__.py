@@ -8,8 +8,10 @@ from partscope.metrics.bootstrap import (
     PairedDifference,
     bootstrap_interval,
     paired_bootstrap,
+    paired_bootstrap_parts,
     percentile_interval,
     resampled_means,
+    total_and_parts,
 )
 from partscope.metrics.derived import HEAD_PARTS, mean_of_parts, predictions_with_mean_part, with_mean_part
 from partscope.metrics.keypoints import PCK_ALPHAS, oks, pck
@@ -47,6 +49,7 @@ __all__ = [
     "median",
     "oks",
     "paired_bootstrap",
+    "paired_bootstrap_parts",
     "part_means",
     "parts_box",
     "pck",
@@ -55,6 +58,7 @@ __all__ = [
     "regression_error",
     "resampled_means",
     "skill",
+    "total_and_parts",
     "with_mean_part",
     "wrong_sides",
 ]

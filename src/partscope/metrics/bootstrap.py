@@ -103,6 +103,15 @@ def bootstrap_interval(
     return low, high
 
 
+def total_and_parts(errors: FloatArray) -> FloatArray:
+    """Return `(N, 1 + P, P)` quantities for :func:`resampled_means`: all pairs first, then each part's alone."""
+    images, parts = errors.shape
+    values = np.full((images, 1 + parts, parts), np.nan)
+    values[:, 0] = errors
+    values[:, np.arange(1, parts + 1), 0] = errors
+    return values
+
+
 def paired_bootstrap(
     first: FloatArray,
     second: FloatArray,
@@ -120,19 +129,39 @@ def paired_bootstrap(
     ------
     DatasetError: shapes differ, or there is no pair that both have.
     """
+    return paired_bootstrap_parts(first, second, level, draws, random_state)[0]
+
+
+def paired_bootstrap_parts(
+    first: FloatArray,
+    second: FloatArray,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    random_state: int = 0,
+) -> tuple[PairedDifference, list[PairedDifference | None]]:
+    """Return :func:`paired_bootstrap` over all pairs and for each part, None for one without a pair, on the same draws."""
     if first.shape != second.shape:
         raise DatasetError(
             f"two methods are compared on the same images and parts, not on {first.shape} and {second.shape} errors."
         )
     gap = first - second
     gap = gap[np.isfinite(gap).any(axis=1)]
-    pairs = int(np.isfinite(gap).sum())
-    if not pairs:
+    if not gap.size:
         raise DatasetError(
             "the two methods have no (image, part) pair in common, so there is nothing to compare."
         )
-    means = resampled_means(gap[:, None], draws, random_state)[:, 0]
-    low, high = percentile_interval(means, level).tolist()
-    return PairedDifference(
-        float(gap[np.isfinite(gap)].mean()), (low, high), float((means > 0).mean()), len(gap), pairs
-    )
+    values = total_and_parts(gap)
+    known = np.isfinite(values)
+    pairs = known.sum(axis=(0, 2))
+    differences = np.where(known, values, 0.0).sum(axis=(0, 2)) / np.maximum(pairs, 1)
+    images = known.any(axis=2).sum(axis=0)
+    means = resampled_means(values, draws, random_state)
+    intervals = percentile_interval(means, level)
+
+    def column(m: int) -> PairedDifference:
+        drawn = means[np.isfinite(means[:, m]), m]
+        low, high = intervals[:, m].tolist()
+        share = float((drawn > 0).mean()) if drawn.size else float("nan")
+        return PairedDifference(float(differences[m]), (low, high), share, int(images[m]), int(pairs[m]))
+
+    return column(0), [column(m) if pairs[m] else None for m in range(1, len(pairs))]
