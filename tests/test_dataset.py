@@ -316,5 +316,8 @@ def test_arrays_that_do_not_fit(tmp_path: Path) -> None:
         dataset_from_arrays(["a.png"], {"beak": [[1, 1]]}, sizes=[(9, 9), (9, 9)])
     with pytest.raises(DatasetError, match="0 labels for 1 image"):
         dataset_from_arrays(["a.png"], {"beak": [[1, 1]]}, sizes=[(9, 9)], labels=[])
+    for half in ([1, np.nan], [np.inf, 1], [np.inf, np.inf]):
+        with pytest.raises(DatasetError, match="part 0 is marked visible but its position is"):
+            dataset_from_arrays(["a.png"], {"beak": [half]}, sizes=[(9, 9)])
     with pytest.raises(ImageError, match=r"a.png: there is no such image"):
         dataset_from_arrays([tmp_path / "a.png"], {"beak": [[1, 1]]})

@@ -372,7 +372,7 @@ def dataset_from_arrays(
                 image=Path(image),
                 size=sizes[i] if sizes is not None else image_size(Path(image)),
                 points=xy,
-                visible=np.isfinite(xy).all(axis=1),
+                visible=~np.isnan(xy).all(axis=1),  # a half or infinite position is a fault, not an absence
                 box=box,  # Sample checks that there are four
                 label=None if labels is None else labels[i],
             )
