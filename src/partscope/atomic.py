@@ -49,13 +49,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ------
     PartscopeError: as :func:`atomic_write`, also for an OSError raised inside the block.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(path)
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if target.exists() and not target.is_file():
             yield target
             return
+        target = Path(os.path.realpath(target))
         # The suffix stays at the end because Pillow and numpy choose the format, or append one, by it.
         temporary = target.with_name(f".partial-{secrets.token_hex(4)}{target.suffix}")
         # Unlike tempfile's, this file gets the permissions that the user's umask asks for.
