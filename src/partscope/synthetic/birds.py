@@ -183,7 +183,6 @@ def _subject(
     return Subject(
         box=(corner[0], corner[1], corner[0] + window[0], corner[1] + window[1]),
         feet=project(anatomy.feet),
-        hip=project(_hip(anatomy)),
         forward=(camera @ forward)[:2],
         under=(camera @ under)[:2],
         unit=unit,

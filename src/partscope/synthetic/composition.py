@@ -23,14 +23,12 @@ class Subject:
     ----------
     box: left, top, right and bottom of the whole silhouette, inside the picture or not.
     feet: (2, 2) left and right foot.
-    hip: (2,) middle of the body's underside.
     forward, under: (2,) projected unit vectors of the body, to the breast and to the belly (in lengths of the body).
     unit: pixels per length of the body.
     """
 
     box: tuple[int, int, int, int]
     feet: NDArray[np.float64]
-    hip: NDArray[np.float64]
     forward: NDArray[np.float64]
     under: NDArray[np.float64]
     unit: float

@@ -87,8 +87,10 @@ def locate_parts(
     (15, 2) positions, NaN where not visible, and (15,) visibility.
     """
     points = np.full((len(PARTS), 2), np.nan)
+    kept = np.flatnonzero(shown & (labels >= 0))
+    labels, pixels = labels[kept], pixels[kept]
     for part, area in enumerate(_AREAS):
-        here = pixels[shown & (labels == part)]
+        here = pixels[labels == part]
         # A patch of fewer than four of the pixels would be a speck that nobody could mark.
         if len(here) < max(4.0, VISIBLE_SHARE * area / unit):
             continue

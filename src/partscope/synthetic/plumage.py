@@ -226,9 +226,10 @@ def _softened(surface: Surface, where: NDArray[np.bool_], radius: float) -> Arra
     """Return the normals, averaged over their neighbours `where` the seams between ellipsoids would show."""
     height, width = surface.mask.shape
     coded = np.full((height, width, 3), 128, dtype=np.uint8)
-    coded[surface.mask] = np.where(where[:, None], surface.normals * 127 + 128, 128).astype(np.uint8)
-    blurred = np.asarray(Image.fromarray(coded).filter(ImageFilter.BoxBlur(float(radius))))[surface.mask]
+    pixels = np.flatnonzero(surface.mask)[where]
     normals: Array = surface.normals.copy()
-    chosen = blurred[where].astype(np.float32) - 128
+    coded.reshape(-1, 3)[pixels] = (normals[where] * 127 + 128).astype(np.uint8)
+    blurred = np.asarray(Image.fromarray(coded).filter(ImageFilter.BoxBlur(float(radius))))
+    chosen = blurred.reshape(-1, 3)[pixels].astype(np.float32) - 128
     normals[where] = chosen / (np.sqrt(np.einsum("ij,ij->i", chosen, chosen))[:, None] + 1e-6)
     return normals

@@ -74,25 +74,27 @@ def cast(solids: Ellipsoids, width: int, height: int) -> Surface:
         (left, top), (right, bottom) = first[k], last[k]
         if right <= left or bottom <= top:
             continue
-        x = (np.arange(left, right) + 0.5 - centre[0])[None, :]
-        y = (np.arange(top, bottom) + 0.5 - centre[1])[:, None]
+        x = np.arange(left, right) + 0.5 - centre[0]
+        y = np.arange(top, bottom) + 0.5 - centre[1]
         zz = q[2, 2]
         xx, yy, xy = (
             q[0, 0] * zz - q[0, 2] ** 2,
             q[1, 1] * zz - q[1, 2] ** 2,
             q[0, 1] * zz - q[0, 2] * q[1, 2],
         )
-        # The cross term is completed to a square so that only one (H, W) product is needed.
-        skew = (x + y * (xy / xx)).astype(np.float32)
-        np.square(skew, out=skew)
-        skew *= -xx / zz**2
-        skew += ((zz - (yy - xy**2 / xx) * y**2) / zz**2).astype(np.float32)
-        seen = skew > 0
-        z = np.sqrt(np.maximum(skew, 0, out=skew), out=skew)
-        z += (centre[2] - (q[1, 2] / zz) * y).astype(np.float32)
-        z -= ((q[0, 2] / zz) * x).astype(np.float32)
+        # The discriminant's cross term is completed to a square: rows and columns are prepared one by one in double
+        # precision, and few operations are left for the (H, W) grid, in single.
+        scale = np.sqrt(xx) / zz
+        z = np.add.outer(_single(scale * (xy / xx) * y), _single(scale * x))
+        np.square(z, out=z)
+        np.subtract(_single((zz - (yy - xy**2 / xx) * y**2) / zz**2)[:, None], z, out=z)
+        with np.errstate(invalid="ignore"):
+            # Beside the ellipsoid the root is not a number, and no comparison holds.
+            np.sqrt(z, out=z)
+        z += _single(centre[2] - (q[1, 2] / zz) * y)[:, None]
+        z -= _single((q[0, 2] / zz) * x)
         window = depth[top:bottom, left:right]
-        seen &= z > window
+        seen = z > window
         np.copyto(window, z, where=seen)
         np.copyto(owner[top:bottom, left:right], np.int16(k), where=seen)
     mask = owner >= 0
@@ -107,3 +109,7 @@ def cast(solids: Ellipsoids, width: int, height: int) -> Surface:
     normals = np.einsum("nij,ni->nj", matrices, local)
     normals /= np.sqrt(np.einsum("ni,ni->n", normals, normals))[:, None] + 1e-12
     return Surface(mask, seen_by, local, normals)
+
+
+def _single(values: FloatArray) -> NDArray[np.float32]:
+    return values.astype(np.float32)

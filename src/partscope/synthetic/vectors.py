@@ -12,11 +12,22 @@ FloatArray = NDArray[np.float64]
 
 def frame_along(direction: ArrayLike, up: ArrayLike) -> FloatArray:
     """Return an orthonormal frame as columns: along `direction`, to its left, and up as far as `up` allows."""
-    forward = np.asarray(direction, dtype=np.float64)
-    forward = forward / norm(forward)
-    left = cross(np.asarray(up, dtype=np.float64), forward)
-    left /= norm(left) + 1e-12
-    return np.stack([forward, left, cross(forward, left)], axis=1)
+    # Plain numbers: numpy costs more than all else in a bird, called hundreds of times on single vectors.
+    fx, fy, fz = _unit(*np.asarray(direction, dtype=np.float64).tolist())
+    ux, uy, uz = np.asarray(up, dtype=np.float64).tolist()
+    lx, ly, lz = _unit(uy * fz - uz * fy, uz * fx - ux * fz, ux * fy - uy * fx)
+    return np.array(
+        [
+            [fx, lx, fy * lz - fz * ly],
+            [fy, ly, fz * lx - fx * lz],
+            [fz, lz, fx * ly - fy * lx],
+        ]
+    )
+
+
+def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
+    size = math.sqrt(x * x + y * y + z * z) + 1e-12
+    return x / size, y / size, z / size
 
 
 def turned(yaw: float, pitch: float, roll: float) -> FloatArray:
@@ -50,6 +61,5 @@ def norm(vector: FloatArray) -> float:
 
 def cross(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the cross product of two 3-vectors."""
-    # numpy's own costs more than the rest of a bird, called two hundred times on single vectors.
     (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
     return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])

@@ -57,6 +57,8 @@ def write_synthetic_birds(
             raise DatasetError(
                 f"{folder}: the folder is not empty; choose another one, or allow it to be overwritten."
             )
+        # Old tables beside new images would be a data set of wrong positions, were this interrupted.
+        (folder / "images.txt").unlink(missing_ok=True)
         samples = []
         for i, bird in enumerate(birds):
             samples.append(_write_image(folder / "images", bird, i, classes))
