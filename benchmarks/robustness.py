@@ -204,7 +204,7 @@ def main() -> None:
     for name, title, made, values, points in sources:
         rows, curves = measure(values, points, options.seed)
         result[name] = {**made, **rows}
-        figure = figure_robustness(curves, title=f"Activation centres under noise and clutter: {title}")
+        figure = figure_robustness(curves, title=f"Centres under noise and clutter: {title}")
         options.figures.mkdir(parents=True, exist_ok=True)
         save_figure(figure, options.figures / f"robustness-{name}.png")
         for kind in ("noise", "clutter"):
