@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import timm.data
 import torchvision.models
@@ -50,7 +52,7 @@ def timm_network(name: str, *, pretrained: bool) -> tuple[nn.Module, Preprocessi
         network = timm.create_model(name, pretrained=pretrained)
     except Exception as error:  # the hub client raises errors of several packages' own
         raise _no_download(f"timm:{name}", error) from error
-    config = timm.data.resolve_model_data_config(network)
+    config: dict[str, Any] = timm.data.resolve_model_data_config(network)  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
     preprocessing = Preprocessing(
         input_size=int(config["input_size"][-1]),
         mean=tuple(config["mean"]),

@@ -126,7 +126,7 @@ def get_backbone(
         load_weights(network, tensors, origin, modules_up_to(backbone))
     network.eval().requires_grad_(False)
     if channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
     return backbone
 
 

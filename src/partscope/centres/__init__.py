@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from partscope.centres.concentration import concentration
 from partscope.centres.mixture import Mixture, PointSets, cut_points, fit_mixture
 from partscope.centres.simple import centroid, maximum, smoothed
 from partscope.errors import OptionError, nearest_names
@@ -21,6 +22,7 @@ __all__ = [
     "Centres",
     "Mixture",
     "PointSets",
+    "concentration",
     "cut_points",
     "find_centres",
     "fit_mixture",
@@ -54,7 +56,7 @@ def register_centre(name: str) -> Callable[[CentreMethod], CentreMethod]:
 
 
 @register_centre("mixture")
-def mixture(
+def mixture_centre(
     maps: Tensor, mask: Tensor | None = None, quantile: float = 0.9, floor: float = 0.5, **options: Any
 ) -> Tensor:
     """Return the mean of the heavier of two components, (M, 2): the paper's centre, see :mod:`partscope.centres.mixture`."""

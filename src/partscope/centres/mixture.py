@@ -69,7 +69,7 @@ def cut_points(maps: Tensor, quantile: float = 0.9, mask: Tensor | None = None) 
     """
     if not 0 <= quantile < 1:
         raise OptionError(f"the quantile must lie in [0, 1), not {quantile}.")
-    height, width = maps.shape[-2:]
+    width = maps.shape[-1]
     inside = None if mask is None else torch.nonzero(mask.flatten()).flatten()
     values = maps.flatten(1) if inside is None else maps.flatten(1)[:, inside]
     if values.shape[1] == 0:
@@ -94,7 +94,7 @@ def fit_mixture(
     sets: PointSets,
     *,
     floor: float = 0.5,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
     max_iterations: int = 100,
 ) -> Mixture:
     """Fit the mixture by weighted EM, all maps at once.

@@ -1,11 +1,13 @@
 """Detectors: one module per way to find parts, all with the interface of :class:`PartDetector`."""
 
 from partscope.detectors.base import PartDetector
+from partscope.detectors.channel import ChannelDetector
 from partscope.detectors.prior import PriorDetector
 from partscope.detectors.registry import detector_class, detector_methods, register_detector
 from partscope.detectors.transfer import TransferDetector
 
 __all__ = [
+    "ChannelDetector",
     "PartDetector",
     "PriorDetector",
     "TransferDetector",

@@ -1,0 +1,265 @@
+"""`ChannelDetector`: the paper's method. Each part is found by the one channel that Eq. 3 selects for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from partscope.backbones import DEFAULT_BACKBONE, Backbone, get_backbone
+from partscope.centres import concentration, find_centres
+from partscope.channel_centres import CentreSpec
+from partscope.dataset import PartDataset
+from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.model_file import Fields, Tensors
+from partscope.detectors.queries import Box
+from partscope.detectors.registry import register_detector
+from partscope.errors import BackboneError, DatasetError, ModelFileError, OptionError
+from partscope.maps import gradient_maps
+from partscope.scan import scan
+from partscope.selection import NORMALISERS, RULES, Ranking, rank_channels
+from partscope.shortlist import SEARCHES, shortlist_channels
+from partscope.views import View, needs_box, view
+
+
+@register_detector("channel")
+class ChannelDetector(PartDetector):
+    """Finds each part at the activation centre of one channel of a pretrained network (the paper, section 2).
+
+    `fit` computes the activation centre of every candidate channel in every training image and takes for each part the
+    channel with the smallest sum of squared distances (Eq. 3). `predict` computes the selected channels alone. A part is
+    found, and believed visible, where its channel has a centre; `score` is the share of the gradient map's mass within a
+    tenth of the map's diagonal of that centre.
+
+    Parameters
+    ----------
+    backbone: a name of the registry, or a :class:`~partscope.backbones.Backbone` around any module.
+    layer, input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name.
+    centre: `"mixture"` (the paper's), `"maximum"` (MaxG), `"smoothed"` or `"centroid"`.
+    region: `"image"` (nothing about a box is used), `"mask"` or `"crop"`, see :mod:`partscope.views`.
+    rule: of selection, `"squared"` (Eq. 3), `"mean"` or `"median"`.
+    normalise: distances are divided by the training `"box"` diagonal, the `"image"` diagonal, or by nothing (`"none"`).
+    reduction: of the gradient's colours, `"l2"`, `"l1"` or `"max"`.
+    quantile, sigma: options of the centre, see :class:`~partscope.channel_centres.CentreSpec`.
+    search: `"shortlist"` computes gradients for the channels whose *activation* centres rank among the best of some part
+        alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does.
+    shortlist: channels kept per part by the shortlist.
+    scan_folder: where `fit` keeps the centres as it goes, so that a killed fit can be continued; in memory by default.
+
+    Attributes
+    ----------
+    backbone_: the backbone.
+    ranking_: the candidate channels of each part with their costs.
+    channels_: the selected channel of each part, by name; a part that no training image shows is missing.
+
+    Raises
+    ------
+    OptionError, BackboneError: from `fit`, for a parameter with an unknown value.
+    """
+
+    backbone_: Backbone
+    ranking_: Ranking
+    channels_: dict[str, int]
+
+    def __init__(
+        self,
+        backbone: str | Backbone = DEFAULT_BACKBONE,
+        layer: str | None = None,
+        input_size: int | None = None,
+        weights: str | Path | None = None,
+        centre: str = "mixture",
+        region: str = "image",
+        rule: str = "squared",
+        normalise: str = "box",
+        reduction: str = "l2",
+        quantile: float = 0.9,
+        sigma: float = 3.0,
+        search: str = "shortlist",
+        shortlist: int = 10,
+        scan_folder: str | Path | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.input_size = input_size
+        self.weights = weights
+        self.centre = centre
+        self.region = region
+        self.rule = rule
+        self.normalise = normalise
+        self.reduction = reduction
+        self.quantile = quantile
+        self.sigma = sigma
+        self.search = search
+        self.shortlist = shortlist
+        self.scan_folder = scan_folder
+
+    @property
+    def needs_box(self) -> bool:
+        """Whether the region is defined by the bounding box; an OptionError names an unknown region."""
+        return needs_box(self.region)
+
+    @property
+    def spec(self) -> CentreSpec:
+        """How a channel becomes a point, from the parameters; an OptionError names a wrong one."""
+        return CentreSpec(self.centre, self.region, self.reduction, self.quantile, self.sigma)
+
+    def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
+        spec = self.spec
+        for what, value, known in (
+            ("rule", self.rule, RULES),
+            ("normalise", self.normalise, NORMALISERS),
+            ("search", self.search, SEARCHES),
+        ):
+            if value not in known:
+                raise OptionError(f"{what} must be one of {', '.join(known)}, not {value!r}.")
+        backbone = self._make_backbone()
+        folder = None if self.scan_folder is None else Path(self.scan_folder)
+        candidates = np.arange(backbone.channels)
+        if self.search == "shortlist":
+            candidates = shortlist_channels(
+                dataset,
+                backbone,
+                self.shortlist,
+                regions=(self.region,),
+                rule=self.rule,
+                normalise=self.normalise,
+                folder=None if folder is None else folder / "shortlist",
+                on_error=on_error,
+                progress=progress,
+            )
+        scanned = scan(
+            dataset,
+            backbone,
+            [spec],
+            channels=candidates.tolist(),
+            folder=None if folder is None else folder / "centres",
+            on_error=on_error,
+            progress=progress,
+            description=f"gradients of {len(candidates)} channels",
+        )
+        usable = scanned.succeeded
+        if not len(usable):
+            raise DatasetError(
+                f"{dataset.name}: not one training image could be read; the first: {scanned.failures[0].reason}"
+            )
+        self.skipped_ = scanned.failures
+        self.backbone_ = backbone
+        self.ranking_ = rank_channels(
+            scanned.of(spec)[usable],
+            dataset[usable],
+            channels=candidates,
+            rule=self.rule,
+            normalise=self.normalise,
+        )
+        self._select()
+
+    def _select(self) -> None:
+        winners = zip(self.ranking_.parts, self.ranking_.best.tolist(), strict=True)
+        self.channels_ = {part: channel for part, channel in winners if channel >= 0}
+
+    def _make_backbone(self) -> Backbone:
+        if isinstance(self.backbone, str):
+            return get_backbone(
+                self.backbone, layer=self.layer, input_size=self.input_size, weights=self.weights
+            )
+        if not isinstance(self.backbone, Backbone):
+            raise OptionError(
+                f"backbone must be a name or a partscope.Backbone, not {type(self.backbone).__name__}; "
+                "wrap a module with Backbone(module, layer, preprocessing)."
+            )
+        for name in ("layer", "input_size", "weights"):
+            if getattr(self, name) is not None:
+                raise OptionError(f"{name} is given by the Backbone object; leave the option {name!r} out.")
+        return self.backbone
+
+    def part_maps(self, image: Image.Image, box: Box | None = None) -> tuple[list[int], torch.Tensor, View]:
+        """Return the selected channels, ascending, their gradient maps (C, S, S), and the view that they belong to.
+
+        Parameters
+        ----------
+        image: upright RGB picture.
+        box: `(x, y, width, height)` in pixels, needed where `needs_box`.
+        """
+        seen = view(self.backbone_.preprocessing, image, self.region, box)
+        channels = sorted(set(self.channels_.values()))
+        return channels, gradient_maps(self.backbone_, seen.inputs, channels, reduction=self.reduction), seen
+
+    def _locate(self, image: Image.Image, box: Box | None) -> Located:
+        spec = self.spec
+        channels, maps, seen = self.part_maps(image, box)
+        centres = find_centres(maps, spec.centre, seen.mask, **spec.options)
+        mask = None if seen.mask is None else seen.mask.to(maps.device)
+        share = concentration(torch.nan_to_num(maps, posinf=0.0), centres.points, mask)
+        in_image = seen.to_image(centres.points.double()).cpu().numpy()
+        row = {channel: i for i, channel in enumerate(channels)}
+        points = np.full((len(self.parts_), 2), np.nan)
+        score = np.zeros(len(self.parts_))
+        for p, part in enumerate(self.parts_):
+            if part in self.channels_:
+                points[p] = in_image[row[self.channels_[part]]]
+                score[p] = float(share[row[self.channels_[part]]])
+        found = np.isfinite(points).all(axis=1)
+        return points, found, score, found.copy()
+
+    def _info(self) -> dict[str, Any]:
+        backbone = self.backbone_
+        return {
+            "method": self.method,
+            "backbone": backbone.name,
+            "layer": backbone.layer,
+            "input_size": backbone.input_size,
+            "centre": self.centre,
+            "region": self.region,
+        }
+
+    # -- model files ------------------------------------------------------------------------------------------------
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        ranking = self.ranking_
+        tensors = {
+            "channels": ranking.channels,
+            "cost": ranking.cost,
+            "missing": ranking.missing,
+            "images": ranking.images,
+        }
+        return tensors, {"backbone": self.backbone_.describe()}
+
+    def _restore(self, tensors: Tensors, config: Fields, backbone: Backbone | None) -> None:
+        self.spec  # noqa: B018 - raises for a parameter that no longer has a meaning
+        stored = Fields(config.path, config.take("backbone", dict))
+        wanted, name = stored.take("content_hash", str), stored.take("name", str)
+        if backbone is None:
+            if not isinstance(self.backbone, str):
+                raise ModelFileError(
+                    f"{config.path}: the model was fitted with an own network ({name}), which a model file does not "
+                    "hold; give it with load(path, backbone=…)."
+                )
+            try:
+                backbone = self._make_backbone()
+            except BackboneError as error:
+                raise BackboneError(
+                    f"{config.path}: the model's backbone cannot be made again: {error}"
+                ) from error
+        if backbone.content_hash != wanted:
+            raise ModelFileError(
+                f"{config.path}: the model was made with another backbone than {backbone.name} with the layer "
+                f"{backbone.layer!r} (content hash {wanted[:12]}…, not {backbone.content_hash[:12]}…: other weights, layer, "
+                "input size or preprocessing); load it with the one that it was fitted with."
+            )
+        count = len(self.parts_)
+        channels = tensors.take("channels", (None,), np.int64)
+        cost = tensors.take("cost", (count, len(channels)), np.float64, finite=False)
+        missing = tensors.take("missing", (count, len(channels)), np.int64)
+        images = tensors.take("images", (count,), np.int64)
+        if not len(channels) or channels.min() < 0 or channels.max() >= backbone.channels:
+            raise ModelFileError(
+                f"{config.path}: the model names channels that the layer does not have; copy the file again, or fit and "
+                "save the detector again."
+            )
+        order = np.stack([np.lexsort((channels, row)) for row in np.nan_to_num(cost, nan=np.inf)])
+        self.backbone_ = backbone
+        self.ranking_ = Ranking(self.parts_, channels, cost, order, missing, images)
+        self._select()

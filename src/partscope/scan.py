@@ -1,0 +1,184 @@
+"""The scan: centres of channels for every image of a data set, in fixed blocks, resumable.
+
+With a folder, each finished block is a file; a scan that was killed at any moment is continued by the same call and ends
+with the same bytes. Of a channel in an image only the centre is kept (two numbers), never its map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partscope.backbones.core import Backbone
+from partscope.channel_centres import CentreSpec, channel_centres
+from partscope.dataset import PartDataset, Sample, Skipped
+from partscope.errors import DatasetError, ImageError, OptionError
+from partscope.images import load_image
+from partscope.progress import track
+from partscope.scan_store import Block, ScanStore
+
+#: Images per block: small enough that a kill costs little, large enough that files are few.
+BLOCK = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Centres of channels in N images.
+
+    Parameters
+    ----------
+    ids: N image ids.
+    channels: (K,) channel numbers.
+    specs: R ways from a channel to a point.
+    centres: (N, R, K, 2) float32 `(x, y)` in image pixels; NaN where a channel has no centre, and for a failed image.
+    failures: images that could not be read, with the reason.
+    """
+
+    ids: tuple[str, ...]
+    channels: NDArray[np.int64]
+    specs: tuple[CentreSpec, ...]
+    centres: NDArray[np.float32]
+    failures: tuple[Skipped, ...]
+
+    def of(self, spec: CentreSpec) -> NDArray[np.float32]:
+        """Return the centres (N, K, 2) of one spec; an OptionError if it was not scanned."""
+        if spec not in self.specs:
+            raise OptionError(f"the scan does not hold {spec}; it holds {', '.join(map(str, self.specs))}.")
+        return self.centres[:, self.specs.index(spec)]
+
+    @property
+    def succeeded(self) -> NDArray[np.intp]:
+        """Positions of the images that did not fail."""
+        failed = {item.id for item in self.failures}
+        return np.array([i for i, name in enumerate(self.ids) if name not in failed], dtype=np.intp)
+
+
+def scan(
+    dataset: PartDataset,
+    backbone: Backbone,
+    specs: Sequence[CentreSpec] = (CentreSpec(),),
+    *,
+    channels: Sequence[int] | None = None,
+    folder: str | Path | None = None,
+    block: int = BLOCK,
+    on_error: str = "skip",
+    progress: bool = False,
+    description: str = "scan",
+    chunk: int | None = None,
+) -> Scan:
+    """Compute the centres of channels in every image of a data set.
+
+    Parameters
+    ----------
+    dataset: N images; parts are not looked at.
+    backbone: network, layer, preprocessing.
+    specs: R ways from a channel to a point; their common passes are shared.
+    channels: K channel numbers, all by default.
+    folder: where finished blocks are kept; in memory alone by default.
+    block: images per block; a folder can be continued only with the same number.
+    on_error: `"skip"` finishes the rest and lists the bad images in `failures` (a later call with the same folder tries
+        them again), `"raise"` stops at the first.
+    progress: show a bar with the time left on standard error.
+    description: what the bar says.
+    chunk: channels per backward pass, chosen per device by default.
+
+    Raises
+    ------
+    ScanError: the folder belongs to another scan, or a block cannot be written.
+    ImageError, DatasetError: with `on_error="raise"`, an image cannot be read or lacks a needed box.
+    OptionError, BackboneError: as :func:`partscope.channel_centres.channel_centres`.
+    """
+    if block < 1:
+        raise OptionError(f"a block must hold at least 1 image, not {block}.")
+    wanted = np.arange(backbone.channels) if channels is None else np.asarray(channels, dtype=np.int64)
+    specs = tuple(specs)
+    if not specs:
+        raise OptionError("a scan needs at least one way from a channel to a point (CentreSpec).")
+    store = None
+    if folder is not None:
+        store = ScanStore(folder, _manifest(dataset, backbone, specs, wanted, block))
+    starts = range(0, len(dataset), block)
+    finished: dict[int, Block] = {}
+    for index, start in enumerate(starts):
+        rows = min(block, len(dataset) - start)
+        known = store.read(index, (rows, len(specs), len(wanted), 2)) if store else None
+        # A block with failures is tried again: the image may have been mended since.
+        if known is not None and not known[1]:
+            finished[index] = known
+    waiting = [index for index in range(len(starts)) if index not in finished]
+    images = [
+        (index, i)
+        for index in waiting
+        for i in range(starts[index], min(starts[index] + block, len(dataset)))
+    ]
+    current: list[NDArray[np.float32]] = []
+    failures: list[Skipped] = []
+    done = len(dataset) - len(images)
+    for index, i in track(images, description, total=len(dataset), done=done, enabled=progress):
+        sample = dataset[i]
+        try:
+            current.append(_centres_of(sample, backbone, specs, wanted, chunk))
+        except (ImageError, DatasetError) as error:
+            if on_error == "raise":
+                raise
+            current.append(np.full((len(specs), len(wanted), 2), np.nan, dtype=np.float32))
+            failures.append(Skipped(sample.id, str(error)))
+        if i + 1 == min(starts[index] + block, len(dataset)):
+            finished[index] = (np.stack(current), tuple(failures))
+            if store:
+                store.write(index, finished[index])
+            current, failures = [], []
+    blocks = [finished[index] for index in range(len(starts))]
+    empty = np.empty((0, len(specs), len(wanted), 2), dtype=np.float32)
+    return Scan(
+        dataset.ids,
+        wanted,
+        specs,
+        np.concatenate([centres for centres, _ in blocks]) if blocks else empty,
+        tuple(failure for _, failed in blocks for failure in failed),
+    )
+
+
+def _centres_of(
+    sample: Sample,
+    backbone: Backbone,
+    specs: Sequence[CentreSpec],
+    channels: NDArray[np.int64],
+    chunk: int | None,
+) -> NDArray[np.float32]:
+    image = load_image(sample.image)
+    if image.size != sample.size:
+        raise DatasetError(
+            f"{sample.image}: the image has {image.width}×{image.height} pixels where the data set states "
+            f"{sample.size[0]}×{sample.size[1]}; use the image that was annotated."
+        )
+    try:
+        found = channel_centres(
+            backbone, image, specs, channels=channels.tolist(), box=sample.box, chunk=chunk
+        )
+    except DatasetError as error:
+        raise DatasetError(f"{sample.image}: {error}") from error
+    return np.asarray(found.numpy(), dtype=np.float32)
+
+
+def _manifest(
+    dataset: PartDataset,
+    backbone: Backbone,
+    specs: Sequence[CentreSpec],
+    channels: NDArray[np.int64],
+    block: int,
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "data set": dataset.fingerprint(),
+        "images": len(dataset),
+        "backbone": backbone.content_hash,
+        "centres": [spec.as_dict() for spec in specs],
+        "channels": channels.tolist(),
+        "images per block": block,
+    }
