@@ -21,8 +21,7 @@ from partscope.formats import load_dataset
 from partscope.images import load_image
 from partscope.predictions import PartPredictions
 from partscope.prior import StaticPrior
-
-__version__ = "0.1.0.dev0"
+from partscope.version import __version__
 
 __all__ = [
     "Backbone",
@@ -39,6 +38,7 @@ __all__ = [
     "Skipped",
     "StaticPrior",
     "TransferDetector",
+    "__version__",
     "compare",
     "dataset_from_arrays",
     "evaluate",

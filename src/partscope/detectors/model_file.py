@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from partscope import __version__
 from partscope.atomic import atomic_write
 from partscope.errors import ModelFileError
+from partscope.version import __version__
 
 #: Version of the layout. A file with a larger one is refused; raise it when an older partscope would misread a new file.
 FORMAT = 1
