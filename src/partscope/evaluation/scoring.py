@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def evaluate(
     normaliser: metrics.Normaliser = "box",
     info: Mapping[str, Any] | None = None,
     sigmas: Mapping[str, float] | None = None,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: str = "raise",
     random_state: int = 0,
     draws: int = DRAWS,
 ) -> Evaluation:

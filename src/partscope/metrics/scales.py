@@ -83,7 +83,7 @@ def make_scale(
     boxes: FloatArray,
     points: FloatArray,
     parts: Sequence[str],
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: str = "raise",
 ) -> Scale:
     """Return the scale of N images.
 
