@@ -50,11 +50,74 @@ class Variant:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A variant's ranking on the training images and its evaluation on the test images."""
+    """A variant's ranking on the training images, its predictions for the test images and their evaluation."""
 
     variant: Variant
     ranking: Ranking
+    predictions: PartPredictions
     evaluation: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class Table1:
+    """What :func:`measure_table1` measured.
+
+    Parameters
+    ----------
+    train, test: the images that were used.
+    backbone: network, layer, preprocessing.
+    baselines: evaluations of the priors and of Part Transfer, by name.
+    outcomes: the channel detector's variants, in order.
+    settings: JSON-ready.
+    ablation: whether the variants are those of the ablation.
+    """
+
+    train: PartDataset
+    test: PartDataset
+    backbone: Backbone
+    baselines: dict[str, Evaluation]
+    outcomes: list[Outcome]
+    settings: dict[str, Any]
+    ablation: bool
+
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """All evaluations by row name, in the table's order."""
+        return {
+            **self.baselines,
+            **{outcome.variant.name: outcome.evaluation for outcome in self.outcomes},
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return `rows`, `comparisons` and `settings` as JSON-ready values.
+
+        Each row is an :meth:`Evaluation.row` with `name`, `published` (the paper's figure, on all 200 classes with another
+        network) and, for the channel detector, `search`, `channels_compared`, `selected` and `shared`. Comparisons are
+        paired differences with 95 % intervals; positive means that the first named is better.
+        """
+        rows: list[dict[str, Any]] = [
+            {"name": name, **evaluation.row(), "published": _published(name)}
+            for name, evaluation in self.baselines.items()
+        ]
+        rows += [self._row(outcome) for outcome in self.outcomes]
+        evaluations = self.evaluations
+        comparisons = [
+            {"comparison": f"{b} over {a}", **compare(evaluations[a], evaluations[b]).row()}
+            for a, b in _pairs(list(evaluations), self.ablation)
+        ]
+        return {"rows": rows, "comparisons": comparisons, "settings": self.settings}
+
+    def _row(self, outcome: Outcome) -> dict[str, Any]:
+        name, ranking = outcome.variant.name, outcome.ranking
+        return {
+            "name": name,
+            **outcome.evaluation.row(),
+            "search": self.settings["search"],
+            "channels_compared": len(ranking.channels),
+            "selected": dict(zip(ranking.parts, ranking.best.tolist(), strict=True)),
+            "shared": {str(channel): list(parts) for channel, parts in shared_channels(ranking).items()},
+            "published": None if self.ablation else _published(name),
+        }
 
 
 def table1_variants(regions: Sequence[str], backbone_options: dict[str, Any] | None = None) -> list[Variant]:
@@ -177,6 +240,7 @@ def run_variants(
             outcomes[variant.name] = Outcome(
                 variant,
                 ranking,
+                predictions,
                 evaluate(
                     predictions,
                     test,
@@ -217,7 +281,7 @@ def predictions_of(tested: Scan, spec: CentreSpec, ranking: Ranking) -> PartPred
     )
 
 
-def reproduce_table1(
+def measure_table1(
     dataset: PartDataset,
     backbone: Backbone,
     *,
@@ -229,8 +293,8 @@ def reproduce_table1(
     folder: str | Path | None = None,
     on_error: str = "raise",
     progress: bool = False,
-) -> dict[str, Any]:
-    """Measure the rows of Table 1 (and, on request, the ablation) and return them JSON-ready.
+) -> Table1:
+    """Measure the rows of Table 1 or, on request, the ablation.
 
     Parameters
     ----------
@@ -243,11 +307,6 @@ def reproduce_table1(
     folder: where finished work is kept; a killed run continues with the same call.
     on_error: `"raise"` or `"skip"`.
     progress: show bars on standard error.
-
-    Returns
-    -------
-    `rows` (each as :meth:`Evaluation.row`, with `name`, `search`, `channels_compared`, `selected`, `published`),
-    `comparisons` (paired differences with 95 % intervals), `settings`.
 
     Raises
     ------
@@ -275,39 +334,16 @@ def reproduce_table1(
     outcomes = run_variants(
         train, test, backbone, variants, search=search, shortlist=shortlist, folder=place, **options
     )
-    rows = [
-        {"name": name, **evaluation.row(), "published": _published(name)}
-        for name, evaluation in baselines.items()
-    ]
-    for outcome in outcomes:
-        name = outcome.variant.name
-        rows.append(
-            {
-                "name": name,
-                **outcome.evaluation.row(),
-                "search": search if search == "exhaustive" else f"shortlist of {shortlist} per part",
-                "channels_compared": len(outcome.ranking.channels),
-                "selected": dict(zip(outcome.ranking.parts, outcome.ranking.best.tolist(), strict=True)),
-                "shared": {str(k): list(parts) for k, parts in shared_channels(outcome.ranking).items()},
-                "published": None if ablation else _published(name),
-            }
-        )
-    evaluations = {**baselines, **{outcome.variant.name: outcome.evaluation for outcome in outcomes}}
-    return {
-        "rows": rows,
-        "comparisons": [
-            {"better_if_positive": f"{b} over {a}", **compare(evaluations[a], evaluations[b]).row()}
-            for a, b in _pairs(list(evaluations), ablation)
-        ],
-        "settings": {
-            "backbone": backbone.describe(),
-            "training images": len(train),
-            "training images drawn with seed": random_state,
-            "test images": len(test),
-            "search": search,
-            "shortlist": shortlist if search == "shortlist" else None,
-        },
+    settings = {
+        "backbone": backbone.describe(),
+        "data set": dataset.name,
+        "training images": len(train),
+        "training images drawn with seed": random_state,
+        "test images": len(test),
+        "search": search if search == "exhaustive" else f"shortlist of {shortlist} per part",
+        "notes": list(dataset.notes),
     }
+    return Table1(train, test, backbone, baselines, outcomes, settings, ablation)
 
 
 def _pairs(names: list[str], ablation: bool) -> list[tuple[str, str]]:
