@@ -7,6 +7,8 @@ channel's outputs that the paper adds up (section 2).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -71,8 +73,8 @@ def iterate_gradient_maps(
     Parameters and errors as :func:`gradient_maps`; maps are (len(channels), S, S).
     """
     reduce = _reduction(reduction)
-    image = inputs.detach().to(backbone.device, backbone.dtype).unsqueeze(0).requires_grad_(True)
-    with torch.enable_grad():
+    with _gradients_on():
+        image = inputs.detach().to(backbone.device, backbone.dtype).unsqueeze(0).clone().requires_grad_(True)
         activations = backbone.activations(image)
     wanted = _checked_channels(channels, activations.shape[1])
     size = _CHUNK.get(activations.device.type, 1) if chunk is None else chunk
@@ -80,8 +82,9 @@ def iterate_gradient_maps(
         raise OptionError(f"the chunk size must be at least 1, not {size}.")
     for start in range(0, len(wanted), size):
         part = wanted[start : start + size]
-        gradient = _gradients(activations, image, part)
-        yield part, reduce(gradient)
+        with _gradients_on():
+            maps = reduce(_gradients(activations, image, part))
+        yield part, maps
 
 
 def activation_maps(backbone: Backbone, inputs: Tensor, channels: Sequence[int] | None = None) -> Tensor:
@@ -96,21 +99,37 @@ def activation_maps(backbone: Backbone, inputs: Tensor, channels: Sequence[int] 
     return activations[_checked_channels(channels, activations.shape[0])]
 
 
+@contextmanager
+def _gradients_on() -> Iterator[None]:
+    """Turn gradients on whatever mode the caller is in: inference mode is not left by `enable_grad` alone."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def _gradients(activations: Tensor, image: Tensor, channels: Sequence[int]) -> Tensor:
     """Gradients (C, 3, S, S) of the sums of some channels."""
+    nothing = image.new_zeros(len(channels), *image.shape[1:])
     if not activations.requires_grad:
         # A layer that does not depend on the input: its gradient is zero, which autograd refuses to say.
-        return image.new_zeros(len(channels), *image.shape[1:])
+        return nothing
     cotangents = activations.new_zeros(len(channels), *activations.shape)
     for row, channel in enumerate(channels):
         cotangents[row, :, channel] = 1
-    if len(channels) == 1:
-        (gradient,) = torch.autograd.grad(activations, image, cotangents[0], retain_graph=True)
-        return gradient
-    (gradients,) = torch.autograd.grad(
-        activations, image, cotangents, retain_graph=True, is_grads_batched=True
+    batched = len(channels) > 1
+    (gradients,) = cast(
+        "tuple[Tensor | None]",  # None for a layer that depends on parameters alone
+        torch.autograd.grad(
+            activations,
+            image,
+            cotangents if batched else cotangents[0],
+            retain_graph=True,
+            is_grads_batched=batched,
+            allow_unused=True,
+        ),
     )
-    return gradients[:, 0]
+    if gradients is None:
+        return nothing
+    return gradients[:, 0] if batched else gradients
 
 
 def _reduction(name: str) -> Callable[[Tensor], Tensor]:

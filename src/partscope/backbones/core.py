@@ -17,8 +17,11 @@ from partscope.backbones.preprocessing import Preprocessing
 from partscope.errors import BackboneError, nearest_names
 
 
-class _ReachedLayer(Exception):  # noqa: N818 - control flow, never seen by a caller
-    """Ends a forward pass at the wanted layer: what lies behind it is neither computed nor able to fail."""
+class _ReachedLayer(BaseException):
+    """Ends a forward pass at the wanted layer: what lies behind it is neither computed nor able to fail.
+
+    No `Exception`, so that a network's own `except Exception` does not take it for a failure.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +68,7 @@ class Backbone:
     def grid(self) -> tuple[int, int, int]:
         """(K, h, w): channels, rows and columns of the layer's output for one input."""
         with torch.no_grad():
-            blank = torch.zeros(1, 3, self.input_size, self.input_size, device=self.device)
-            _, channels, rows, columns = self.activations(blank).shape
+            _, channels, rows, columns = self.activations(self.blank_input()).shape
         return channels, rows, columns
 
     @property
@@ -81,23 +83,30 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Device of the network's first parameter (the CPU for a network without any)."""
-        tensor = next(iter(self.network.parameters()), next(iter(self.network.buffers()), None))
-        return torch.device("cpu") if tensor is None else tensor.device
+        """Device of the network's first parameter or buffer (the CPU for a network without any)."""
+        return _device_and_dtype(self.network)[0]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the network's first parameter."""
-        tensor = next(iter(self.network.parameters()), None)
-        return torch.float32 if tensor is None else tensor.dtype
+        """Floating-point type of the network's first parameter or buffer that has one."""
+        return _device_and_dtype(self.network)[1]
 
-    @cached_property
+    @property
     def content_hash(self) -> str:
-        """SHA-256 over the network (structure by module names and types, and every tensor), layer and preprocessing."""
-        modules = [(name, type(module).__name__) for name, module in self.network.named_modules()]
+        """SHA-256 over network, layer and preprocessing, the same in every process, on every device and memory format.
+
+        Of the network it covers the names, types and settings (stride, slope, …) of the modules, and every parameter and
+        buffer. It is computed anew each time, so that a network trained further is another one; the code of a module's
+        `forward` is not covered.
+        """
+        modules = [
+            (name, type(module).__name__, _settings(module)) for name, module in self.network.named_modules()
+        ]
         head = {"modules": modules, "layer": self.layer, "preprocessing": self.preprocessing.as_dict()}
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
+        # Buffers by themselves too: those that are not persistent are missing from the state dict.
+        tensors = {**self.network.state_dict(), **dict(self.network.named_buffers())}
+        for name, tensor in sorted(tensors.items()):
             if not isinstance(tensor, Tensor):
                 continue
             value = tensor.detach().cpu().contiguous()
@@ -114,6 +123,10 @@ class Backbone:
             "weights": self.weights,
             "content_hash": self.content_hash,
         }
+
+    def blank_input(self) -> Tensor:
+        """Return a (1, 3, S, S) input of zeros with the network's dtype, on its device."""
+        return torch.zeros(1, 3, self.input_size, self.input_size, dtype=self.dtype, device=self.device)
 
     # -- running it ------------------------------------------------------------------------------------------------
     def activations(self, inputs: Tensor) -> Tensor:
@@ -151,7 +164,12 @@ class Backbone:
                 f"{self.name}: the forward pass does not reach the layer {self.layer!r}; choose another."
             )
         output = caught[0]
-        if not isinstance(output, Tensor) or output.ndim != 4 or not output.is_floating_point():
+        if (
+            not isinstance(output, Tensor)
+            or output.ndim != 4
+            or len(output) != len(inputs)
+            or not output.is_floating_point()
+        ):
             what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             raise BackboneError(
                 f"{self.name}: the layer {self.layer!r} is no feature map: its output is of {what} where "
@@ -163,6 +181,25 @@ class Backbone:
         """Move the network to a device, in place, and return the backbone."""
         self.network.to(device)
         return self
+
+
+def _device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """Return the settings that PyTorch declares for a module: two convolutions may differ in their stride alone."""
+    settings = {}
+    for name in getattr(type(module), "__constants__", ()):
+        value = getattr(module, name, None)
+        plain = value if isinstance(value, tuple) else (value,)
+        # `inplace` changes no value, and backbones run in evaluation mode.
+        if name not in ("inplace", "training") and all(isinstance(v, (int, float, str)) for v in plain):
+            settings[name] = value
+    return settings
 
 
 @contextmanager
@@ -187,15 +224,17 @@ def _hooked(module: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) -> I
         handle.remove()
 
 
-def feature_layers(
-    network: nn.Module, input_size: int, device: torch.device | None = None
-) -> list[tuple[str, tuple[int, int, int]]]:
+def feature_layers(network: nn.Module, input_size: int) -> list[tuple[str, tuple[int, int, int]]]:
     """List the layers of a network whose output is a feature map: name and (channels, rows, columns), in call order.
 
     Parameters
     ----------
     network: as in :class:`Backbone`; one blank input is sent through it.
     input_size: side of the square input in pixels.
+
+    Raises
+    ------
+    BackboneError: the network fails on such an input.
     """
     found: dict[str, tuple[int, int, int]] = {}
     handles = []
@@ -209,8 +248,13 @@ def feature_layers(
 
         handles.append(module.register_forward_hook(note))
     try:
+        device, dtype = _device_and_dtype(network)
         with torch.no_grad(), _evaluation_mode(network):
-            network(torch.zeros(1, 3, input_size, input_size, device=device))
+            network(torch.zeros(1, 3, input_size, input_size, device=device, dtype=dtype))
+    except Exception as error:
+        raise BackboneError(
+            f"the network fails on an input of {input_size}×{input_size} pixels ({error}); check the input size."
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -229,7 +273,7 @@ def modules_up_to(backbone: Backbone) -> set[str]:
         handles.append(module.register_forward_pre_hook(note))
     try:
         with torch.no_grad():
-            backbone.activations(torch.zeros(1, 3, backbone.input_size, backbone.input_size))
+            backbone.activations(backbone.blank_input())
     finally:
         for handle in handles:
             handle.remove()
