@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from networks import SIDE, awkward_network, backbone_of, everything, picture, seeded
 from partscope.backbones import Backbone, Preprocessing, feature_layers
-from partscope.backbones.core import modules_up_to
+from partscope.backbones.core import tensors_up_to
 from partscope.errors import BackboneError
 
 
@@ -239,11 +239,30 @@ def test_feature_layers_are_listed_in_call_order_and_leave_no_trace() -> None:
     assert feature_layers(awkward_network().double(), SIDE) == listed
 
 
-def test_the_modules_up_to_a_layer_leave_out_the_classifier() -> None:
-    backbone = backbone_of(awkward_network().double(), "6")
-    before = everything(backbone.network)
-    assert modules_up_to(backbone) == {"", "0", "1", "2", "3", "4", "5", "6"}
-    assert everything(backbone.network) == before
+def test_the_tensors_up_to_a_layer_leave_out_the_classifier() -> None:
+    network = awkward_network().double().train()
+    network[1].weight.requires_grad_(False)
+    before = everything(network)
+    own = {f"2.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+    assert tensors_up_to(backbone_of(network, "6")) == {"1.weight", "1.bias", "6.weight", "6.bias"} | own
+    assert everything(network) == before
+    assert tensors_up_to(backbone_of(network, "0")) == set()
+
+
+def test_parameters_that_are_read_without_a_call_count_too() -> None:
+    class Bypassing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.unused, self.out = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(nn.functional.conv2d(x, self.conv.weight, self.conv.bias))
+
+    network = seeded(Bypassing()).requires_grad_(False)
+    before = everything(network)
+    with torch.inference_mode():
+        assert tensors_up_to(backbone_of(network, "out")) == {"conv.weight", "conv.bias"}
+    assert everything(network) == before
 
 
 # -- a user's own module ----------------------------------------------------------------------------------------------------

@@ -261,20 +261,36 @@ def feature_layers(network: nn.Module, input_size: int) -> list[tuple[str, tuple
     return list(found.items())
 
 
-def modules_up_to(backbone: Backbone) -> set[str]:
-    """Return the names of the modules that run, wholly or in part, before the backbone's layer has its output."""
-    ran: set[str] = set()
+def tensors_up_to(backbone: Backbone) -> set[str]:
+    """Return the names of the parameters and buffers that the backbone's layer depends on, or may depend on.
+
+    These are the own tensors of every module that runs, wholly or in part, before the layer has its output, and the
+    parameters that the output's gradient reaches: attention reads those of its projection without calling it.
+    """
+    needed: set[str] = set()
     handles = []
     for name, module in backbone.network.named_modules():
 
         def note(module: nn.Module, args: Any, name: str = name) -> None:
-            ran.add(name)
+            own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            needed.update(f"{name}.{key}" if name else key for key, _ in own)
 
         handles.append(module.register_forward_pre_hook(note))
+    parameters = {
+        name: value for name, value in backbone.network.named_parameters() if value.is_floating_point()
+    }
+    frozen = [value for value in parameters.values() if not value.requires_grad]
     try:
-        with torch.no_grad():
-            backbone.activations(backbone.blank_input())
+        with torch.inference_mode(False), torch.enable_grad():
+            for value in frozen:
+                value.requires_grad_(True)
+            total = backbone.activations(backbone.blank_input()).sum()
+            if total.requires_grad:
+                gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+                needed.update(name for name, g in zip(parameters, gradients, strict=True) if g is not None)
     finally:
+        for value in frozen:
+            value.requires_grad_(False)
         for handle in handles:
             handle.remove()
-    return ran
+    return needed

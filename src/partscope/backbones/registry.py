@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partscope.backbones.caffenet import CAFFENET_PREPROCESSING, caffenet
-from partscope.backbones.core import Backbone, feature_layers, modules_up_to
+from partscope.backbones.core import Backbone, feature_layers, tensors_up_to
 from partscope.backbones.embedded import (
     EFFICIENTNET_LITE0_PREPROCESSING,
     SQUEEZENET1_1_PREPROCESSING,
@@ -123,7 +123,7 @@ def get_backbone(
         network, chosen, preprocessing, name, None if file is None else str(file.resolve()), channels_last
     )
     if tensors is not None:
-        load_weights(network, tensors, origin, modules_up_to(backbone))
+        load_weights(network, tensors, origin, tensors_up_to(backbone))
     network.eval().requires_grad_(False)
     if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -46,28 +45,26 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise BackboneError(f"{path}: there is no such weights file; check the path.")
     try:
         content = reader(path)
+    except MemoryError:
+        raise
     except pickle.UnpicklingError as error:
         raise BackboneError(
-            f"{path}: the file holds more than tensors and is not unpickled; save the state dict alone, "
-            "best as safetensors."
+            f"{path}: the file is damaged, or holds more than tensors and is not unpickled; copy it again, or save the "
+            "state dict alone, best as safetensors."
         ) from error
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        SafetensorError,
-    ) as error:
+    except Exception as error:  # whatever damaged bytes lead the readers to
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BackboneError(f"{path}: the weights file is damaged or of another kind ({first}).") from error
+        raise BackboneError(
+            f"{path}: the weights file is damaged or of another kind ({first}); copy it again."
+        ) from error
     for key in _ENVELOPES:
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
     tensors = {
-        name.removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)
+        str(name).removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
     }
     if not tensors:
         raise BackboneError(f"{path}: the file holds no tensors; it must be a state dict.")
@@ -75,14 +72,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: str, needed: set[str]) -> None:
-    """Copy tensors into a network; the modules in `needed` must be complete, others (a classifier, say) may be missing.
+    """Copy tensors into a network; those in `needed` must be there, others (a classifier's, say) may be missing.
 
     Parameters
     ----------
     network: changed in place.
     tensors: a state dict with the network's own names.
     source: the file, for messages.
-    needed: names of the modules that run up to the chosen layer.
+    needed: names of the tensors that the chosen layer depends on.
 
     Raises
     ------
@@ -91,7 +88,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: str,
     own = network.state_dict()
     fitting = {}
     for name, target in own.items():
-        required = name.rpartition(".")[0] in needed and not name.endswith("num_batches_tracked")
+        required = name in needed and not name.endswith("num_batches_tracked")
         value = tensors.get(name)
         if value is None:
             if required:
@@ -117,7 +114,12 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: str,
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     with np.load(path, allow_pickle=False) as archive:
-        return {name: torch.from_numpy(np.asarray(archive[name])) for name in archive.files}
+        return {name: _native(archive[name]) for name in archive.files}
+
+
+def _native(array: NDArray[Any]) -> Tensor:
+    # PyTorch knows the machine's own byte order alone, and no numpy scalars.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
