@@ -1,0 +1,142 @@
+"""`partscope evaluate`: the errors of a saved detector, with the static priors beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from partscope.cli import options
+from partscope.cli.exits import list_failures, resumable
+from partscope.cli.models import load_model
+from partscope.cli.output import Output
+from partscope.cli.predicting import Kept, Task, predict_in_blocks
+from partscope.cli.tables import show_notes, show_parts, show_results, skipped_rows
+from partscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from partscope.dataset import PartDataset
+    from partscope.detectors import PartDetector
+    from partscope.evaluation import Evaluation
+    from partscope.metrics import Normaliser
+
+
+def evaluate(
+    model: options.Model,
+    data: options.Data,
+    format: options.Format = "cub",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Split to evaluate; all for every image.")
+    ] = "test",
+    normaliser: Annotated[
+        str,
+        typer.Option(
+            "--normaliser",
+            metavar="box|image|pixels|parts:A,B",
+            help="What distances are divided by: the box's or the image's diagonal, nothing, or the distance of two parts.",
+        ),
+    ] = "box",
+    weights: options.Weights = None,
+    on_error: options.OnError = "raise",
+    json_out: options.JsonOut = None,
+) -> None:
+    """Compare a detector with a data set's marked parts.
+
+    A run that is stopped is continued by the same command.
+    """
+    from partscope.formats import load_dataset
+    from partscope.report.environment import environment_facts
+
+    options.check_on_error(on_error)
+    measure = _normaliser(normaliser)
+    output = Output(json_out)
+    detector = load_model(model, weights)
+    dataset = load_dataset(format, data, on_error=on_error).split(split)
+    tasks = [Task(sample.id, sample.image, sample.box) for sample in dataset]
+    kept = Kept(model, model, tasks)
+    with resumable(kept.hint):
+        predictions = predict_in_blocks(
+            tasks,
+            lambda i: detector.predict(dataset[i : i + 1]),
+            kept,
+            parts=detector.parts_,
+            on_error=on_error,
+        )
+        list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")
+        result = detector.evaluate(dataset, predictions=predictions, normaliser=measure, on_error=on_error)
+        baselines = _baselines(detector, dataset, predictions.ids, measure, on_error)
+        rows = [result.row(), *(baseline.row() for baseline in baselines)]
+        notes = list(result.notes)
+        seen = len(set(detector.train_ids_) & set(result.ids))
+        if seen:
+            notes.append(
+                f"{seen} of the {len(result.ids)} images have the names of images that the model learned from."
+            )
+        output.document(
+            {
+                "rows": rows,
+                "model": model,
+                "data": {"name": dataset.name, "format": format, "split": split, "images": len(dataset)},
+                "normaliser": normaliser,
+                "settings": detector.get_params(deep=False),
+                "train_images": len(detector.train_ids_),
+                "skipped": skipped_rows(result.skipped),
+                "failures": skipped_rows(result.failures),
+                "notes": notes,
+                "versions": environment_facts(),
+            }
+        )
+    kept.remove()
+    show_results(output, rows, f"{model} on {dataset.name}, {split}: {_unit(normaliser)}")
+    show_parts(output, rows[0], "Per part")
+    show_notes(output, notes)
+
+
+def _normaliser(text: str) -> Normaliser:
+    if text in ("box", "image", "pixels"):
+        return text  # type: ignore[return-value]
+    kind, _, names = text.partition(":")
+    parts = [name.strip() for name in names.split(",")]
+    if kind != "parts" or len(parts) != 2 or not all(parts):
+        raise OptionError(
+            f"--normaliser must be box, image, pixels or parts:A,B with two part names, not {text!r}."
+        )
+    return "parts", parts[0], parts[1]
+
+
+def _unit(normaliser: str) -> str:
+    by = {"box": "the box's diagonal", "image": "the image's diagonal"}
+    if normaliser == "pixels":
+        return "error in pixels"
+    if normaliser in by:
+        return f"error divided by {by[normaliser]}"
+    first, second = normaliser.partition(":")[2].split(",")
+    return f"error divided by the distance between {first.strip()} and {second.strip()}"
+
+
+def _baselines(
+    detector: PartDetector, dataset: PartDataset, ids: tuple[str, ...], normaliser: Normaliser, on_error: Any
+) -> list[Evaluation]:
+    """Evaluate the prior in the image, and where there are boxes in the box, on the images that the model has."""
+    from partscope.evaluation import evaluate as compare_with_data
+    from partscope.evaluation import prior_predictions
+    from partscope.prior import Frame
+
+    predicted = set(ids)
+    same = dataset[[i for i, name in enumerate(dataset.ids) if name in predicted]]
+    frames: list[Frame] = ["image"]
+    if detector.prior_.has_box and np.isfinite(same.boxes).any():
+        frames.append("box")
+    return [
+        compare_with_data(
+            prior_predictions(detector.prior_, same, frame),
+            same,
+            detector.prior_,
+            fallback=frame,
+            normaliser=normaliser,
+            info={"method": "prior", "region": frame},
+            on_error=on_error,
+        )
+        for frame in frames
+    ]

@@ -1,0 +1,321 @@
+"""`partscope fit`: learn a detector from marked images and save it."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partscope.cli import options
+from partscope.cli.exits import list_failures, resumable
+from partscope.cli.output import Output, check_writable
+from partscope.cli.tables import show_notes, skipped_rows
+from partscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from partscope.dataset import PartDataset
+    from partscope.detectors import PartDetector
+
+_PANEL = "Options of --method channel"
+
+
+def fit(
+    data: options.Data,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The model file to write.", show_default=False)
+    ],
+    format: options.Format = "cub",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
+    ] = "train",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", help="Draw N images at random, stratified by class.", show_default=False
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    method: Annotated[
+        str, typer.Option("--method", metavar="channel|prior|transfer", help="How parts are found.")
+    ] = "channel",
+    backbone: options.Backbone = None,
+    layer: options.Layer = None,
+    input_size: options.InputSize = None,
+    weights: options.Weights = None,
+    centre: Annotated[
+        str | None,
+        typer.Option(
+            "--centre",
+            metavar="mixture|maximum|smoothed|centroid",
+            help="From a channel's map to a point; mixture by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            metavar="image|mask|crop",
+            help="Search the image (the default), the map inside the box, or the cropped box; for prior: image or box.",
+            show_default=False,
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            metavar="squared|mean|median",
+            help="What a part's channel minimises; squared (Eq. 3) by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            "--normalise",
+            metavar="box|image|none",
+            help="What distances are divided by in selection; box by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    reduction: Annotated[
+        str | None,
+        typer.Option(
+            "--reduction",
+            metavar="l2|l1|max",
+            help="From a gradient's three colours to one number; l2 by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(
+            "--quantile",
+            metavar="Q",
+            help="Cut of the map for mixture and centroid; 0.9 by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            "--sigma",
+            metavar="PX",
+            help="Of the smoothed maximum; 3 by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    search: options.Search = None,
+    shortlist: options.Shortlist = None,
+    scan_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--scan-folder",
+            metavar="DIR",
+            help="Keep the channels' centres here; FILE.scan by default, removed when FILE is written.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    on_error: options.OnError = "raise",
+    json_out: options.JsonOut = None,
+) -> None:
+    """Learn to find parts from images with marked parts, and save the detector.
+
+    A run that is stopped is continued by the same command.
+    """
+    from partscope.formats import load_dataset
+
+    options.check_on_error(on_error)
+    given: dict[str, Any] = {
+        "backbone": backbone,
+        "layer": layer,
+        "input_size": input_size,
+        "weights": None if weights is None else str(weights.resolve()),
+        "centre": centre,
+        "region": region,
+        "rule": rule,
+        "normalise": normalise,
+        "reduction": reduction,
+        "quantile": quantile,
+        "sigma": sigma,
+        "search": search,
+        "shortlist": shortlist,
+        "scan_folder": scan_folder,
+    }
+    detector = unfitted(method, {name: value for name, value in given.items() if value is not None})
+    check_writable(out)
+    output = Output(json_out)
+    folder = None
+    if "scan_folder" in detector.get_params(deep=False):
+        folder = scan_folder or out.with_name(f"{out.name}.scan")
+        detector.set_params(scan_folder=folder)
+    whole = load_dataset(format, data, on_error=on_error)
+    drawn = whole.split(split).limit(limit, seed)
+    with resumable(lambda: _hint(folder)):
+        detector.fit(drawn, on_error=on_error, progress=True)
+        if folder is not None:
+            detector.set_params(scan_folder=None)  # a place of this run, not a property of the detector
+        detector.save(out)
+    if folder is not None and scan_folder is None:
+        _remove_scan(folder)
+    skipped = (*drawn.skipped, *detector.skipped_)
+    list_failures(skipped, len(whole) + len(whole.skipped), "items")
+    _show(output, detector, drawn, out)
+    notes = [*drawn.notes]
+    if limit is not None and limit > len(drawn):
+        notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
+    show_notes(output, notes)
+    output.document(_document(detector, drawn, out, notes, limit, seed, split))
+
+
+def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
+    """Return the detector of `method` with the options given; one that it would not use is an OptionError.
+
+    Parameters
+    ----------
+    method: a registered method.
+    given: values by parameter name.
+    """
+    from partscope.detectors import detector_class
+
+    cls = detector_class(method)
+    known = list(inspect.signature(cls.__init__).parameters)[1:]
+    for name in given:
+        if name not in known:
+            has = f"its options are {', '.join(map(_flag, known))}" if known else "it has no options"
+            raise OptionError(f"the method {method!r} does not use {_flag(name)}; {has}.")
+    options.check_search(given.get("search"), given.get("shortlist"))
+    detector = cls(**given)
+    spec = getattr(detector, "spec", None)
+    if spec is not None:
+        for name in {"quantile", "sigma"} & set(given) - set(spec.options):
+            raise OptionError(f"the centre {spec.centre!r} does not use {_flag(name)}; leave it out.")
+    return detector
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _scan_files(folder: Path) -> list[Path]:
+    return [file for part in ("shortlist", "centres") for file in (folder / part).glob("block-*.safetensors")]
+
+
+def _hint(folder: Path | None) -> str:
+    if folder is None or not _scan_files(folder):
+        return "run the same command again."
+    return f"what was finished is kept in {folder}; run the same command again to continue."
+
+
+def _remove_scan(folder: Path) -> None:
+    """Remove what the scans wrote, and the folders that are empty then: never anything of the user's."""
+    from partscope.scan_store import MANIFEST
+
+    for file in [*_scan_files(folder), folder / "shortlist" / MANIFEST, folder / "centres" / MANIFEST]:
+        file.unlink(missing_ok=True)
+    for place in (folder / "shortlist", folder / "centres", folder):
+        with suppress(OSError):
+            place.rmdir()
+
+
+def _channels(detector: PartDetector) -> list[dict[str, Any]]:
+    """Return the selected channel of each part: `part, channel, cost, images, missing`; None where there is none."""
+    ranking = getattr(detector, "ranking_", None)
+    if ranking is None:
+        return []
+    rows = []
+    for part, images in zip(ranking.parts, ranking.images.tolist(), strict=True):
+        best = ranking.top(part, 1)
+        one = best[0] if best else {"channel": None, "cost": None, "missing": None}
+        rows.append(
+            {"part": part, **{key: one[key] for key in ("channel", "cost", "missing")}, "images": images}
+        )
+    return rows
+
+
+def _shared(detector: PartDetector) -> dict[int, tuple[str, ...]]:
+    from partscope.selection import shared_channels
+
+    ranking = getattr(detector, "ranking_", None)
+    groups = {} if ranking is None else shared_channels(ranking)
+    return {channel: parts for channel, parts in groups.items() if len(parts) > 1}
+
+
+def _show(output: Output, detector: PartDetector, drawn: PartDataset, out: Path) -> None:
+    info = detector._info()
+    network = (
+        f", {info['backbone']} {info['layer']} at {info['input_size']} px, {info['centre']}"
+        if info["backbone"]
+        else ""
+    )
+    where = f", region {info['region']}" if info["region"] else ""
+    output.line(
+        f"{out}: method {info['method']}{network}{where}; {len(detector.train_ids_)} images of {drawn.name}"
+    )
+    output.line()
+    rows = _channels(detector)
+    if rows:
+        cells = [
+            [
+                row["part"],
+                *("–" if row[key] is None else str(row[key]) for key in ("channel",)),
+                "–" if row["cost"] is None else f"{row['cost']:.4g}",
+                str(row["images"]),
+                "–" if row["missing"] is None else str(row["missing"]),
+            ]
+            for row in rows
+        ]
+        output.table(["Part", "Channel", "Cost", "Images", "Missing"], cells)
+        for channel, parts in _shared(detector).items():
+            output.line(f"channel {channel} is shared by {', '.join(parts)}")
+        compared = len(detector.ranking_.channels)
+        output.line(
+            f"{compared} channels compared; cost: {detector.rule} distance by {detector.normalise}; missing: images in "
+            "which the channel has no centre."
+        )
+    else:
+        prior = detector.prior_
+        output.table(
+            ["Part", "Visible", "x", "y"],
+            [
+                [part, f"{100 * rate:.0f} %", *("–" if value != value else f"{value:.3f}" for value in place)]
+                for part, rate, place in zip(prior.parts, prior.visibility, prior.image, strict=True)
+            ],
+            "Median positions, relative to the image",
+        )
+
+
+def _document(
+    detector: PartDetector,
+    drawn: PartDataset,
+    out: Path,
+    notes: list[str],
+    limit: int | None,
+    seed: int,
+    split: str,
+) -> dict[str, Any]:
+    from partscope.report.environment import environment_facts
+
+    return {
+        "model": out,
+        **detector._info(),
+        "images": len(detector.train_ids_),
+        "data": {"name": drawn.name, "split": split, "limit": limit, "seed": seed},
+        "channels": _channels(detector),
+        "shared": _shared(detector),
+        "train_ids": detector.train_ids_,
+        "skipped": skipped_rows((*drawn.skipped, *detector.skipped_)),
+        "settings": detector.get_params(deep=False),
+        "notes": notes,
+        "versions": environment_facts(),
+    }

@@ -1,0 +1,173 @@
+"""`partscope locate`: find the parts in images, and write them as a table or a COCO data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from partscope.cli import options
+from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
+from partscope.cli.image_sources import NamedImage, find_images
+from partscope.cli.models import load_model
+from partscope.cli.output import Output, check_writable
+from partscope.cli.overlays import overlay_paths, write_overlay
+from partscope.cli.predicting import Kept, Task, predict_in_blocks
+from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
+
+if TYPE_CHECKING:
+    from partscope.predictions import PartPredictions
+
+
+def locate(
+    model: options.Model,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE|DIR|GLOB...",
+            help="Images, folders of images, or quoted patterns.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="OUT", help="The parts found: .csv, or .json for COCO.", show_default=False
+        ),
+    ],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            metavar="BOXES",
+            help="Bounding boxes: a CSV with image,x,y,width,height, or COCO. A model that searches the box needs them.",
+            show_default=False,
+        ),
+    ] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlay",
+            metavar="DIR",
+            help="Draw the parts onto the images, as DIR/NAME.png.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: options.Weights = None,
+) -> int:
+    """Find the parts in images.
+
+    Bad images are listed at the end, and the exit code is 1 then. A run that is stopped is continued by the same command.
+    """
+    if out.suffix.lower() not in (".csv", ".json"):
+        raise OptionError(f"{out}: the results are written as .csv or .json; give --out such an ending.")
+    check_writable(out)
+    _check_overlay_folder(overlay, images)
+    found = find_images(images, leave_out=overlay)
+    detector = load_model(model, weights)
+    if detector.needs_box and boxes is None:
+        raise OptionError(
+            f"{model}: this model searches the object's bounding box; give the boxes of the images with --boxes BOXES."
+        )
+    tasks = _with_boxes(found, boxes)
+    if boxes is not None and not detector.needs_box and overlay is None and out.suffix.lower() == ".csv":
+        warnings.warn(
+            f"{model}: this model searches the whole image, so {boxes} changes nothing.",
+            PartscopeWarning,
+            stacklevel=2,
+        )
+    pictures = {} if overlay is None else overlay_paths([(task.name, task.path) for task in tasks], overlay)
+    by_name = {task.name: task for task in tasks}
+
+    def predict(i: int) -> PartPredictions:
+        task = tasks[i]
+        one = detector.predict([task.path], [task.box] if detector.needs_box else None)
+        return dataclasses.replace(one, ids=(task.name,))
+
+    def draw(block: PartPredictions) -> None:
+        for row, name in enumerate(block.ids):
+            if name in pictures:
+                write_overlay(pictures[name], by_name[name].path, block, row, by_name[name].box)
+
+    kept = Kept(out, model, tasks)
+    with resumable(kept.hint):
+        result = predict_in_blocks(tasks, predict, kept, parts=detector.parts_, on_error="skip", after=draw)
+        for row, name in enumerate(result.ids):  # of an earlier run, if they have been removed since
+            if name in pictures and not pictures[name].exists():
+                draw(result[row])
+        _write(result, out, by_name)
+    kept.remove()
+    output = Output()
+    output.line(f"{out}: {len(result.parts)} parts in {len(result)} of {len(tasks)} images")
+    if overlay is not None:
+        output.line(f"{overlay}: {len(result)} overlays")
+    list_failures(result.failures, len(tasks), "images")
+    return INCOMPLETE if result.failures else OK
+
+
+def _check_overlay_folder(overlay: Path | None, sources: Sequence[str]) -> None:
+    if overlay is None:
+        return
+    if overlay.exists() and not overlay.is_dir():
+        raise OptionError(f"{overlay}: this is a file; give --overlay a folder.")
+    for source in sources:
+        if os.path.abspath(source) == os.path.abspath(overlay):
+            raise OptionError(
+                f"{overlay}: the overlays would lie among the images that are searched; give --overlay a folder of its own."
+            )
+
+
+def _with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:
+    """Return one task per image, its box clipped to the image with a counted warning; a wrong box is left as it is."""
+    from partscope.dataset import check_box, clip_box
+    from partscope.formats import read_boxes
+    from partscope.images import image_size
+
+    if file is None:
+        return [Task(image.name, image.path) for image in images]
+    boxes = read_boxes(file)
+    tasks = []
+    clipped = 0
+    for image in images:
+        box = boxes.get(image.name)
+        if box is not None:
+            try:
+                size = image_size(image.path)
+                box, changed = clip_box(check_box(box, size, image.name), size)
+                clipped += changed
+            except (ImageError, DatasetError):
+                pass  # reported when the image's turn comes
+        tasks.append(Task(image.name, image.path, box))
+    if not any(task.box for task in tasks):
+        example = next(iter(boxes), "none")
+        raise OptionError(
+            f"{file}: no box belongs to one of the {len(images)} images; they match by name, the first names are "
+            f"{images[0].name!r} among the images and {example!r} among the boxes."
+        )
+    unused = len(set(boxes) - {image.name for image in images})
+    for count, what in (
+        (clipped, "reached over the border of their images and were clipped"),
+        (unused, "belong to none of the images"),
+    ):
+        if count:
+            warnings.warn(f"{file}: {count} of {len(boxes)} boxes {what}.", PartscopeWarning, stacklevel=2)
+    return tasks
+
+
+def _write(result: PartPredictions, out: Path, tasks: dict[str, Task]) -> None:
+    from partscope.formats import write_predictions_coco, write_predictions_csv
+    from partscope.images import image_size
+
+    if out.suffix.lower() == ".csv":
+        write_predictions_csv(result, out)
+        return
+    used = [tasks[name] for name in result.ids]
+    sizes = np.array([image_size(task.path) for task in used], dtype=np.float64).reshape(-1, 2)
+    boxes = np.array([task.box or (np.nan,) * 4 for task in used], dtype=np.float64).reshape(-1, 4)
+    write_predictions_coco(result, sizes, out, boxes=boxes)

@@ -1,0 +1,114 @@
+"""What a command shows: tables for people, and one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from partscope.errors import PartscopeError
+
+#: Where nobody's screen sets a width, a table is as wide as it needs to be.
+_WIDE = 240
+_NUMERIC = re.compile(r"[−+–\d.,:% ×to-]*")
+
+
+class _Console(Console):
+    """Prints text as it is: brackets in a file's name are no markup."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = _WIDE
+
+    def on_broken_pipe(self) -> None:
+        """Leave the exit code to :func:`partscope.cli.exits.handled`."""
+        raise BrokenPipeError
+
+
+class Output:
+    """Shows tables and lines on standard output, and writes the JSON document.
+
+    With `json_out="-"` the document is all that goes to standard output; tables and lines go to standard error.
+
+    Parameters
+    ----------
+    json_out: the file for the document, `-` for standard output, or None for no document.
+
+    Raises
+    ------
+    PartscopeError: the file cannot be written; said before anything is computed.
+    """
+
+    def __init__(self, json_out: str | None = None) -> None:
+        self._json_out = json_out
+        self._console = _Console(stderr=json_out == "-")
+        if json_out not in (None, "-"):
+            check_writable(Path(str(json_out)))
+
+    def line(self, text: str = "") -> None:
+        """Print a line of text, never folded."""
+        self._console.print(text, soft_wrap=True)
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+        """Print a table; columns of numbers are aligned to the right."""
+        if title:
+            self.line(title)
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for i, header in enumerate(headers):
+            numeric = bool(rows) and all(_NUMERIC.fullmatch(row[i]) for row in rows)
+            shown.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            shown.add_row(*row)
+        self._console.print(shown)
+        self.line()
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """Write the JSON document, where one is wanted; NaN and infinity become null.
+
+        Raises
+        ------
+        PartscopeError: the file cannot be written.
+        """
+        if self._json_out is None:
+            return
+        text = json.dumps(json_ready(content), allow_nan=False, indent=1) + "\n"
+        if self._json_out == "-":
+            sys.stdout.write(text)
+            return
+        from partscope.atomic import atomic_write
+
+        atomic_write(self._json_out, text)
+
+
+def json_ready(value: Any) -> Any:
+    """Return `value` as JSON can hold it: paths as text, tuples as lists, NumPy numbers as plain ones, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    if type(value).__module__ == "numpy":
+        return json_ready(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_writable(path: Path) -> None:
+    """Raise a PartscopeError where a file certainly cannot be written later, after the work has been done."""
+    folder = path.parent
+    if path.is_dir():
+        raise PartscopeError(f"{path}: this is a folder; give the name of a file.")
+    if not folder.is_dir():
+        raise PartscopeError(f"{path}: there is no folder {folder}; create it first.")
+    if not path.exists() and not os.access(folder, os.W_OK):
+        raise PartscopeError(f"{path}: the folder {folder} may not be written to; choose another.")

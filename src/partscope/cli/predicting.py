@@ -1,0 +1,169 @@
+"""Prediction over many images that can be interrupted: finished blocks are kept beside the result until it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
+
+if TYPE_CHECKING:
+    from partscope.predictions import PartPredictions
+
+Box = tuple[float, float, float, float]
+
+#: Images per block: what a kill costs at most.
+BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to be searched: what results call it, its file, and its box `(x, y, width, height)` in pixels."""
+
+    name: str
+    path: Path
+    box: Box | None = None
+
+
+class Kept:
+    """The folder of finished blocks; its name is that of the result and a digest of model, images and boxes.
+
+    By the digest another model, or images that have changed, never continue an old run.
+
+    Parameters
+    ----------
+    beside: the file that the folder lies next to.
+    model: the model file.
+    tasks: all images of the run.
+    """
+
+    def __init__(self, beside: Path, model: Path, tasks: Sequence[Task]) -> None:
+        digest = hashlib.sha256(model.read_bytes())
+        for task in tasks:
+            with suppress(OSError):  # a missing image is reported when its turn comes
+                stat = task.path.stat()
+                digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+            digest.update(json.dumps([task.name, str(task.path), task.box]).encode())
+        self.folder = beside.with_name(f"{beside.name}.partial-{digest.hexdigest()[:12]}")
+        self._usable = True
+
+    def hint(self) -> str:
+        """Return the sentence on how to go on after a stop."""
+        if not self._blocks():
+            return "run the same command again."
+        return f"what was finished is kept in {self.folder}; run the same command again to continue."
+
+    def read(self) -> list[PartPredictions]:
+        """Return the finished blocks; a damaged one is computed again, with a warning."""
+        from partscope.formats import read_predictions_csv
+
+        blocks = []
+        for file in self._blocks():
+            try:
+                blocks.append(read_predictions_csv(file))
+            except PartscopeError as error:
+                warnings.warn(f"{error} The block is computed again.", PartscopeWarning, stacklevel=2)
+                file.unlink(missing_ok=True)
+        return blocks
+
+    def write(self, block: PartPredictions) -> None:
+        """Keep a finished block; where no folder can be made the run goes on without, with a warning."""
+        from partscope.formats import write_predictions_csv
+
+        if not self._usable or not len(block):
+            return
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            self._usable = False
+            warnings.warn(
+                f"{self.folder}: the folder cannot be made ({error.strerror}), so an interrupted run will start over.",
+                PartscopeWarning,
+                stacklevel=2,
+            )
+            return
+        taken = {int(file.stem[6:]) for file in self._blocks()}
+        write_predictions_csv(block, self.folder / f"block-{max(taken, default=-1) + 1:06d}.csv")
+
+    def remove(self) -> None:
+        """Remove the blocks, once the result has been written."""
+        for file in self._blocks():
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # never made, or the user has put something in it
+            self.folder.rmdir()
+
+    def _blocks(self) -> list[Path]:
+        return sorted(file for file in self.folder.glob("block-*.csv") if file.stem[6:].isdigit())
+
+
+def predict_in_blocks(
+    tasks: Sequence[Task],
+    predict: Callable[[int], PartPredictions],
+    kept: Kept,
+    *,
+    parts: Sequence[str],
+    on_error: str,
+    after: Callable[[PartPredictions], None] = lambda block: None,
+) -> PartPredictions:
+    """Locate the parts in the images of `tasks`, in their order, continuing what `kept` holds.
+
+    Parameters
+    ----------
+    tasks: the images.
+    predict: returns the predictions for the image with this index, under its task's name.
+    kept: where finished blocks are kept.
+    parts: the detector's part names.
+    on_error: `"raise"` stops at the first bad image, `"skip"` lists it in the result's `failures`.
+    after: called with each new block before it is kept.
+
+    Raises
+    ------
+    ImageError, DatasetError, OptionError: with `on_error="raise"`, from `predict`; what was finished is kept.
+    """
+    from partscope.dataset import Skipped
+    from partscope.predictions import PartPredictions
+    from partscope.progress import track
+
+    index = {task.name: i for i, task in enumerate(tasks)}
+    blocks = kept.read()
+    finished = {name for block in blocks for name in block.ids}
+    waiting = [i for i, task in enumerate(tasks) if task.name not in finished]
+    failures: list[Skipped] = []
+    current: list[PartPredictions] = []
+
+    def close(keep: bool) -> None:
+        if current:
+            block = PartPredictions.concatenate(current)
+            current.clear()
+            after(block)
+            if keep:
+                kept.write(block)
+            blocks.append(block)
+
+    try:
+        for i in track(waiting, "locate", total=len(tasks), done=len(finished)):
+            if len(current) == BLOCK:
+                close(keep=True)
+            try:
+                current.append(predict(i))
+            except (ImageError, DatasetError, OptionError) as error:
+                if on_error == "raise":
+                    raise
+                failures.append(Skipped(tasks[i].name, str(error)))
+    except (KeyboardInterrupt, PartscopeError):
+        close(keep=True)
+        raise
+    close(keep=False)
+    if not blocks:
+        blocks.append(PartPredictions.empty(parts))
+    joined = PartPredictions.concatenate(blocks)
+    inside = joined[sorted(range(len(joined)), key=lambda row: index[joined.ids[row]])]
+    return PartPredictions(
+        joined.parts, inside.ids, inside.points, inside.found, inside.score, inside.visible, tuple(failures)
+    )

@@ -1,0 +1,83 @@
+"""Evaluation rows as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from partscope.cli.output import Output
+
+Row = Mapping[str, Any]
+
+
+def show_results(output: Output, rows: Sequence[Row], title: str = "") -> None:
+    """Print one line per method: error with interval, the priors beside it, skill, PCK and coverage."""
+    from partscope.report.tables import interval, method_name, number, percent, text
+
+    published = any(row.get("published") is not None for row in rows)
+    headers = [
+        "Method", "Error", "95 % interval", "Prior, image", "Prior, box", "Skill", "PCK@0.1", "Coverage", "Images",
+    ]  # fmt: skip
+    cells = [
+        [
+            method_name(row),
+            number(row["error"]["diagonal"]["mean"]),
+            interval(row["error"]["diagonal"]["ci95"]),
+            number(row["prior"]["image"]),
+            number(row["prior"]["box"]),
+            number(row["skill"], signed=True),
+            number(row["pck"]["0.1"]),
+            percent(row["coverage"]),
+            text(row["images"]),
+            *([text(row.get("published"))] if published else []),
+        ]
+        for row in rows
+    ]
+    output.table([*headers, *(["Paper"] if published else [])], cells, title)
+
+
+def show_parts(output: Output, row: Row, title: str = "") -> None:
+    """Print one line per part of one evaluation row."""
+    from partscope.report.tables import interval, number, percent, text
+
+    headers = ["Part", "Images", "Error", "95 % interval", "Prior, image", "Prior, box", "Skill", "Coverage"]
+    cells = [
+        [
+            name,
+            text(part["images"]),
+            number(part["mean"]),
+            interval(part["ci95"]),
+            number(part["prior"]["image"]),
+            number(part["prior"]["box"]),
+            number(part["skill"], signed=True),
+            percent(part["coverage"]),
+        ]
+        for name, part in row["per_part"].items()
+    ]
+    output.table(headers, cells, title)
+
+
+def show_comparisons(output: Output, comparisons: Sequence[Row]) -> None:
+    """Print paired differences with their intervals; positive means that the first named method is better."""
+    from partscope.report.tables import interval, number
+
+    if comparisons:
+        output.table(
+            ["Comparison", "Difference", "95 % interval"],
+            [
+                [str(one["comparison"]), number(one["difference"], signed=True), interval(one["ci95"])]
+                for one in comparisons
+            ],
+            "Paired differences of the error; positive: the first is better",
+        )
+
+
+def show_notes(output: Output, notes: Sequence[str]) -> None:
+    """Print remarks, each on a line of its own."""
+    for note in dict.fromkeys(notes):
+        output.line(f"note: {note}")
+
+
+def skipped_rows(items: Sequence[Any]) -> list[dict[str, str]]:
+    """Return items that were left out as JSON-ready rows."""
+    return [{"id": item.id, "reason": item.reason} for item in items]
