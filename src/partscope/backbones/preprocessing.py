@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from partscope.errors import OptionError
+from partscope.errors import DatasetError, OptionError
 
 Box = tuple[float, float, float, float]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+#: Pixels by which a box may reach over the border as a matter of rounding, see :func:`partscope.dataset.clip_box`.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,16 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "input_size", operator.index(self.input_size))
+        except TypeError as error:
+            raise OptionError(
+                f"the input size must be a whole number of pixels, not {self.input_size!r}."
+            ) from error
         if not 16 <= self.input_size <= 4096:
             raise OptionError(f"the input size must lie between 16 and 4096 pixels, not {self.input_size}.")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std, self.scale))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or not min(self.std) > 0:
             raise OptionError(
                 f"mean and std must be three numbers, std positive, not {self.mean} and {self.std}."
             )
@@ -65,8 +77,13 @@ class Preprocessing:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
 
     def __call__(self, image: Image.Image, box: Box | None = None) -> torch.Tensor:
-        """Warp an upright RGB image, or its region `box` = `(x, y, width, height)`, to a (3, S, S) float32 tensor."""
-        region = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
+        """Warp an upright RGB image, or its region `box` = `(x, y, width, height)`, to a (3, S, S) float32 tensor.
+
+        Raises
+        ------
+        DatasetError: the box has no area or reaches over the image by more than rounding.
+        """
+        region = None if box is None else _corners(box, image.size)
         side = (self.input_size, self.input_size)
         warped = image.resize(side, _FILTERS[self.interpolation], box=region)
         pixels = np.asarray(warped, dtype=np.float32)
@@ -76,3 +93,18 @@ class Preprocessing:
         std = np.asarray(self.std, dtype=np.float32)
         values = (pixels * np.float32(self.scale) - mean) / std
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+
+def _corners(box: Box, size: tuple[int, int]) -> Box:
+    """Return left, top, right and bottom of a box in a picture of `size`, without an overhang that is rounding."""
+    x, y, width, height = box
+    right, bottom = x + width, y + height
+    # Written so that NaN fails.
+    fits = 0 <= x < right <= size[0] + _ROUNDING and 0 <= y < bottom <= size[1] + _ROUNDING
+    if not fits:
+        raise DatasetError(
+            f"the bounding box {tuple(box)} has no area in a picture of {size[0]}×{size[1]} pixels or reaches over it; "
+            "correct it, or clip it."
+        )
+    # PIL compares in single precision and refuses a box that ends one bit over the border.
+    return x, y, min(right, size[0]), min(bottom, size[1])
