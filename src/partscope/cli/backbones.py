@@ -99,10 +99,8 @@ def _list_layers(output: Output, name: str, input_size: int | None, weights: Pat
     size = preprocessing.input_size
     try:
         layers = feature_layers(network, size)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise BackboneError(
-            f"{name}: the network fails on an input of {size}×{size} pixels ({error}); choose another --input-size."
-        ) from error
+    except BackboneError as error:
+        raise BackboneError(f"{name}: {error}") from error
     entries = [
         {"layer": layer, "channels": channels, "rows": rows, "columns": columns, "stride": size / rows}
         for layer, (channels, rows, columns) in layers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from partscope.cli import options
@@ -90,7 +89,9 @@ def evaluate(
     kept.remove()
     show_results(output, rows, f"{model} on {dataset.name}, {split}: {_unit(normaliser)}")
     show_parts(output, rows[0], "Per part")
-    show_notes(output, notes)
+    show_notes(
+        output, [note for note in notes if note not in dataset.notes]
+    )  # said as a warning when it was read
 
 
 def _normaliser(text: str) -> Normaliser:
@@ -119,6 +120,8 @@ def _baselines(
     detector: PartDetector, dataset: PartDataset, ids: tuple[str, ...], normaliser: Normaliser, on_error: Any
 ) -> list[Evaluation]:
     """Evaluate the prior in the image, and where there are boxes in the box, on the images that the model has."""
+    import numpy as np
+
     from partscope.evaluation import evaluate as compare_with_data
     from partscope.evaluation import prior_predictions
     from partscope.prior import Frame

@@ -171,11 +171,12 @@ def fit(
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(whole) + len(whole.skipped), "items")
     _show(output, detector, drawn, out)
-    notes = [*drawn.notes]
+    notes = []
     if limit is not None and limit > len(drawn):
         notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
     show_notes(output, notes)
-    output.document(_document(detector, drawn, out, notes, limit, seed, split))
+    # What the reader noted has been said as a warning.
+    output.document(_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))
 
 
 def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
@@ -252,6 +253,8 @@ def _shared(detector: PartDetector) -> dict[int, tuple[str, ...]]:
 
 
 def _show(output: Output, detector: PartDetector, drawn: PartDataset, out: Path) -> None:
+    from partscope.report.tables import number, percent, text
+
     info = detector._info()
     network = (
         f", {info['backbone']} {info['layer']} at {info['input_size']} px, {info['centre']}"
@@ -268,10 +271,10 @@ def _show(output: Output, detector: PartDetector, drawn: PartDataset, out: Path)
         cells = [
             [
                 row["part"],
-                *("–" if row[key] is None else str(row[key]) for key in ("channel",)),
+                text(row["channel"]),
                 "–" if row["cost"] is None else f"{row['cost']:.4g}",
-                str(row["images"]),
-                "–" if row["missing"] is None else str(row["missing"]),
+                text(row["images"]),
+                text(row["missing"]),
             ]
             for row in rows
         ]
@@ -288,8 +291,10 @@ def _show(output: Output, detector: PartDetector, drawn: PartDataset, out: Path)
         output.table(
             ["Part", "Visible", "x", "y"],
             [
-                [part, f"{100 * rate:.0f} %", *("–" if value != value else f"{value:.3f}" for value in place)]
-                for part, rate, place in zip(prior.parts, prior.visibility, prior.image, strict=True)
+                [part, percent(rate), number(x), number(y)]
+                for part, rate, (x, y) in zip(
+                    prior.parts, prior.visibility.tolist(), prior.image.tolist(), strict=True
+                )
             ],
             "Median positions, relative to the image",
         )

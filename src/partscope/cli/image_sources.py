@@ -103,7 +103,7 @@ def _in_folder(folder: Path, leave_out: Path | None) -> list[Path]:
                 others += 1
     if others:
         warnings.warn(
-            f"{folder}: {others} files are hidden or no images by their name and are left out.",
+            f"{folder}: files left out because they are hidden or no images by their name: {others}.",
             PartscopeWarning,
             stacklevel=3,
         )

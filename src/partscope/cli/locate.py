@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from partscope.cli import options
@@ -161,6 +160,8 @@ def _with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:
 
 
 def _write(result: PartPredictions, out: Path, tasks: dict[str, Task]) -> None:
+    import numpy as np
+
     from partscope.formats import write_predictions_coco, write_predictions_csv
     from partscope.images import image_size
 

@@ -19,7 +19,8 @@ from partscope.errors import PartscopeError
 
 #: Where nobody's screen sets a width, a table is as wide as it needs to be.
 _WIDE = 240
-_NUMERIC = re.compile(r"[−+–\d.,:% ×to-]*")
+_NUMBER = r"[−+]?\d[\d.,]*(e[-+]?\d+)?"
+_NUMERIC = re.compile(rf"–|{_NUMBER}( %| to {_NUMBER}|×{_NUMBER})?")
 
 
 class _Console(Console):

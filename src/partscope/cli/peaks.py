@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from partscope.backbones import Backbone
@@ -55,4 +54,6 @@ def channel_peaks(backbone: Backbone, image: Image.Image, channels: Sequence[int
 
 def strongest(values: Sequence[float], most: int) -> NDArray[np.intp]:
     """Return the positions of the `most` largest values, largest first; equal ones in their order."""
+    import numpy as np
+
     return np.argsort(-np.asarray(values, dtype=np.float64), kind="stable")[:most]
