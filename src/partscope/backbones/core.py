@@ -265,7 +265,7 @@ def tensors_up_to(backbone: Backbone) -> set[str]:
     """Return the names of the parameters and buffers that the backbone's layer depends on, or may depend on.
 
     These are the own tensors of every module that runs, wholly or in part, before the layer has its output, and the
-    parameters that the output's gradient reaches: attention reads those of its projection without calling it.
+    parameters in the output's graph: attention reads those of its projection without calling it.
     """
     needed: set[str] = set()
     handles = []
@@ -276,21 +276,33 @@ def tensors_up_to(backbone: Backbone) -> set[str]:
             needed.update(f"{name}.{key}" if name else key for key, _ in own)
 
         handles.append(module.register_forward_pre_hook(note))
-    parameters = {
-        name: value for name, value in backbone.network.named_parameters() if value.is_floating_point()
-    }
-    frozen = [value for value in parameters.values() if not value.requires_grad]
+    parameters = [value for value in backbone.network.parameters() if value.is_floating_point()]
+    frozen = [value for value in parameters if not value.requires_grad]
     try:
         with torch.inference_mode(False), torch.enable_grad():
             for value in frozen:
                 value.requires_grad_(True)
-            total = backbone.activations(backbone.blank_input()).sum()
-            if total.requires_grad:
-                gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-                needed.update(name for name, g in zip(parameters, gradients, strict=True) if g is not None)
+            reached = _leaves(backbone.activations(backbone.blank_input()))
+        needed.update(name for name, value in backbone.network.named_parameters() if id(value) in reached)
     finally:
         for value in frozen:
             value.requires_grad_(False)
         for handle in handles:
             handle.remove()
     return needed
+
+
+def _leaves(output: Tensor) -> set[int]:
+    """Return the ids of the tensors at the leaves of a graph."""
+    leaves: set[int] = set()
+    seen: set[Any] = set()
+    waiting = [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.add(id(node.variable))
+        waiting.extend(following for following, _ in node.next_functions)
+    return leaves

@@ -18,7 +18,7 @@ from partscope.backbones.weights import read_weights
 from partscope.errors import BackboneError, MissingExtraError
 
 #: (x/255 − 0.5) / 0.5
-EFFICIENTNET_LITE0_PREPROCESSING = Preprocessing(input_size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+EFFICIENTNET_LITE0_PREPROCESSING = Preprocessing(input_size=320, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 #: BGR, 0–255, minus the mean.
 SQUEEZENET1_1_PREPROCESSING = Preprocessing(
     input_size=227, mean=(103.94, 116.78, 123.68), std=(1.0, 1.0, 1.0), scale=1.0, bgr=True
@@ -54,16 +54,20 @@ def squeezenet() -> tuple[nn.Module, dict[str, Tensor]]:
     if folder is None:
         raise MissingExtraError("ndf", "squeezenet", "The backbone squeezenet1_1")
     file = folder / "example_models" / "weights" / "squeezenet_weights.pkl"
+    tensors = {}
     try:
         with file.open("rb") as stream:
             layers = _ArraysOnly(stream).load()
-    except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ValueError) as error:
-        raise BackboneError(f"{file}: the weights cannot be read ({error}); reinstall ndf.") from error
-    tensors = {}
-    for layer, (kernel, bias) in layers.items():
-        name = _torchvision_name(layer)
-        tensors[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-        tensors[f"{name}.bias"] = torch.from_numpy(np.ascontiguousarray(bias).reshape(-1))
+        for layer, (kernel, bias) in layers.items():
+            name = _torchvision_name(layer)
+            tensors[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+            tensors[f"{name}.bias"] = torch.from_numpy(np.ascontiguousarray(bias).reshape(-1))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever damaged bytes lead the unpickler to
+        raise BackboneError(
+            f"{file}: the weights of squeezenet1_1 cannot be read ({error}); reinstall ndf."
+        ) from error
     return squeezenet1_1(weights=None), tensors
 
 
