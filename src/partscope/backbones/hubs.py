@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from typing import Any
 
 import timm
@@ -32,7 +33,7 @@ def torchvision_network(name: str, *, pretrained: bool) -> tuple[nn.Module, Prep
     )
     try:
         network = torchvision.models.get_model(name, weights=weights if pretrained else None)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise _no_download(f"torchvision:{name}", error) from error
     return network, preprocessing
 
