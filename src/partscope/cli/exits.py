@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TextIO
 
 import typer
@@ -70,6 +71,12 @@ def resumable(hint: Callable[[], str]) -> Iterator[None]:
     except PartscopeError:
         say(hint())
         raise
+
+
+def go_on(folder: Path | None, kept: bool) -> str:
+    """Return the sentence on how to go on after a stop; `kept` says whether `folder` holds anything."""
+    again = "run the same command again"
+    return f"what was finished is kept in {folder}; {again} to continue." if kept else f"{again}."
 
 
 def handled(command: Callable[P, int | None]) -> Callable[P, None]:

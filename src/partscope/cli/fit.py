@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from partscope.cli import options
-from partscope.cli.exits import list_failures, resumable
+from partscope.cli.exits import go_on, list_failures, resumable
 from partscope.cli.output import Output, check_writable
 from partscope.cli.tables import show_notes, skipped_rows
 from partscope.errors import OptionError
@@ -213,9 +213,7 @@ def _scan_files(folder: Path) -> list[Path]:
 
 
 def _hint(folder: Path | None) -> str:
-    if folder is None or not _scan_files(folder):
-        return "run the same command again."
-    return f"what was finished is kept in {folder}; run the same command again to continue."
+    return go_on(folder, folder is not None and bool(_scan_files(folder)))
 
 
 def _remove_scan(folder: Path) -> None:

@@ -58,7 +58,7 @@ Shortlist = Annotated[
     typer.Option(
         "--shortlist",
         metavar="N",
-        help="Channels per part on the shortlist; 10 by default.",
+        help="Channels per part on the shortlist; 4 by default.",
         show_default=False,
     ),
 ]

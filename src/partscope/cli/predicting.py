@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partscope.cli.exits import go_on
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class Kept:
 
     def hint(self) -> str:
         """Return the sentence on how to go on after a stop."""
-        if not self._blocks():
-            return "run the same command again."
-        return f"what was finished is kept in {self.folder}; run the same command again to continue."
+        return go_on(self.folder, bool(self._blocks()))
 
     def read(self) -> list[PartPredictions]:
         """Return the finished blocks; a damaged one is computed again, with a warning."""
@@ -120,7 +119,7 @@ def predict_in_blocks(
     kept: where finished blocks are kept.
     parts: the detector's part names.
     on_error: `"raise"` stops at the first bad image, `"skip"` lists it in the result's `failures`.
-    after: called with each new block before it is kept.
+    after: called with each new block before it is kept; not for the last images before a stop, which are kept at once.
 
     Raises
     ------
@@ -138,13 +137,14 @@ def predict_in_blocks(
     current: list[PartPredictions] = []
 
     def close(keep: bool) -> None:
-        if current:
-            block = PartPredictions.concatenate(current)
-            current.clear()
-            after(block)
-            if keep:
-                kept.write(block)
-            blocks.append(block)
+        if not current:
+            return
+        block = PartPredictions.concatenate(current)
+        after(block)
+        if keep:
+            kept.write(block)
+        blocks.append(block)
+        current.clear()
 
     try:
         for i in track(waiting, "locate", total=len(tasks), done=len(finished)):
@@ -157,7 +157,9 @@ def predict_in_blocks(
                     raise
                 failures.append(Skipped(tasks[i].name, str(error)))
     except (KeyboardInterrupt, PartscopeError):
-        close(keep=True)
+        if current:
+            with suppress(PartscopeError):  # the disk may be what stopped the run
+                kept.write(PartPredictions.concatenate(current))
         raise
     close(keep=False)
     if not blocks:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from partscope.cli import options
-from partscope.cli.exits import list_failures, resumable
+from partscope.cli.exits import go_on, list_failures, resumable
 from partscope.cli.output import Output
 from partscope.cli.tables import show_comparisons, show_notes, show_results
 
@@ -102,6 +102,4 @@ def table1(
 
 
 def _hint(folder: Path) -> str:
-    if not any(folder.rglob("block-*.safetensors")):
-        return "run the same command again."
-    return f"what was finished is kept in {folder}; run the same command again to continue."
+    return go_on(folder, any(folder.rglob("block-*.safetensors")))
