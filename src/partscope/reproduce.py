@@ -160,7 +160,7 @@ def run_variants(
     variants: Sequence[Variant],
     *,
     search: str = "shortlist",
-    shortlist: int = 10,
+    shortlist: int = 4,
     folder: Path | None = None,
     on_error: str = "raise",
     progress: bool = False,
@@ -288,8 +288,9 @@ def measure_table1(
     limit: int | None = 200,
     random_state: int = 0,
     search: str = "shortlist",
-    shortlist: int = 10,
+    shortlist: int = 4,
     ablation: bool = False,
+    regions: Sequence[str] | None = None,
     folder: str | Path | None = None,
     on_error: str = "raise",
     progress: bool = False,
@@ -304,6 +305,7 @@ def measure_table1(
     random_state: of that draw.
     search, shortlist: as for :class:`~partscope.detectors.channel.ChannelDetector`.
     ablation: measure selection rule, normalisation, colour reduction, cut and centre too, instead of the table.
+    regions: rows to measure; by default `image`, `mask` and `crop` where all images have boxes, `image` otherwise.
     folder: where finished work is kept; a killed run continues with the same call.
     on_error: `"raise"` or `"skip"`.
     progress: show bars on standard error.
@@ -315,7 +317,8 @@ def measure_table1(
     train, test = dataset.train.limit(limit, random_state), dataset.test
     boxes = not np.isnan(np.concatenate([train.boxes, test.boxes])[:, 0]).any()
     place = None if folder is None else Path(folder)
-    regions = ("image", "mask", "crop") if boxes and not ablation else ("image",)
+    if regions is None or ablation:
+        regions = ("image", "mask", "crop") if boxes and not ablation else ("image",)
     variants = ablation_variants() if ablation else table1_variants(regions)
     options: dict[str, Any] = {"on_error": on_error, "progress": progress}
     baselines: dict[str, Evaluation] = {

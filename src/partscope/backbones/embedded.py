@@ -21,7 +21,7 @@ from partscope.errors import BackboneError, MissingExtraError
 EFFICIENTNET_LITE0_PREPROCESSING = Preprocessing(input_size=320, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 #: BGR, 0–255, minus the mean.
 SQUEEZENET1_1_PREPROCESSING = Preprocessing(
-    input_size=227, mean=(103.94, 116.78, 123.68), std=(1.0, 1.0, 1.0), scale=1.0, bgr=True
+    input_size=320, mean=(103.94, 116.78, 123.68), std=(1.0, 1.0, 1.0), scale=1.0, bgr=True
 )
 
 

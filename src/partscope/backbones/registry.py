@@ -51,9 +51,10 @@ class NetworkEntry:
 NETWORKS: dict[str, NetworkEntry] = {
     "efficientnet_lite0": NetworkEntry(
         efficientnet_lite0,
-        "blocks.5.3",
+        "blocks.6.0.bn2",
         EFFICIENTNET_LITE0_PREPROCESSING,
         "EfficientNet-Lite0, embedded; the default",
+        channels_last=True,
     ),
     "squeezenet1_1": NetworkEntry(
         squeezenet,

@@ -79,7 +79,7 @@ class ChannelDetector(PartDetector):
         quantile: float = 0.9,
         sigma: float = 3.0,
         search: str = "shortlist",
-        shortlist: int = 10,
+        shortlist: int = 4,
         scan_folder: str | Path | None = None,
     ) -> None:
         self.backbone = backbone
