@@ -27,13 +27,12 @@ from partscope.shortlist import shortlist_channels
 from record import environment, write_json
 
 CANDIDATES = {
-    "squeezenet1_1": [
-        *((f"features.{fire}", 227) for fire in (11, 12, 10, 9)),
-        *((f"features.{fire}", 320) for fire in (11, 12)),
-    ],
+    "squeezenet1_1": [("features.12", 320), ("features.11", 320), ("features.12", 227), ("features.11", 227)],
     "efficientnet_lite0": [
-        *((f"blocks.{name}", 224) for name in ("5.3.bn2", "5.0.bn1", "4.2.bn2", "5.2.bn2", "6.0.bn2")),
-        *((f"blocks.{name}", 320) for name in ("5.3.bn2", "5.0.bn1")),
+        ("blocks.6.0.bn2", 320),
+        ("blocks.5.3.bn2", 320),
+        ("blocks.6.0.bn2", 224),
+        ("blocks.5.3.bn2", 224),
     ],
 }
 SPECS = {
@@ -41,11 +40,10 @@ SPECS = {
     "mixture, cut 0.8": CentreSpec(quantile=0.8),
     "mixture, cut 0.95": CentreSpec(quantile=0.95),
     "maximum": CentreSpec(centre="maximum"),
-    "smoothed": CentreSpec(centre="smoothed"),
     "centroid": CentreSpec(centre="centroid"),
     "activation centroid": CentreSpec(centre="centroid", quantile=0.0, maps="activation"),
 }
-PER_PART = 3
+PER_PART = 4
 FOLDS, REPEATS = 5, 4
 
 

@@ -120,36 +120,34 @@ class Table1:
         }
 
 
-def table1_variants(regions: Sequence[str], backbone_options: dict[str, Any] | None = None) -> list[Variant]:
-    """Return the channel detector's rows of Table 1: MaxG and mixture for each region, with options of the centre."""
+def table1_variants(regions: Sequence[str], cut: float) -> list[Variant]:
+    """Return the channel detector's rows of Table 1: MaxG and mixture, cut at the quantile `cut`, for each region."""
     return [
         Variant(
             f"{_NAMES[centre]}, {_REGIONS[region]}",
-            CentreSpec(centre=centre, region=region, **(backbone_options or {})),
+            CentreSpec(centre=centre, region=region, quantile=cut),
         )
         for region in regions
         for centre in ("maximum", "mixture")
     ]
 
 
-def ablation_variants() -> list[Variant]:
+def ablation_variants(cut: float) -> list[Variant]:
     """Return what the ablation compares, all without a box: one thing at a time is changed from Eq. 3 with the mixture."""
-    base = CentreSpec()
+    base = CentreSpec(quantile=cut)
+    quantiles = [quantile for quantile in (0.5, 0.8, 0.9, 0.95, 0.98) if quantile != cut]
     return [
         Variant("as in the table", base),
         Variant("rule: mean", base, rule="mean"),
         Variant("rule: median", base, rule="median"),
         Variant("distances in pixels", base, normalise="none"),
         Variant("distances by image diagonal", base, normalise="image"),
-        Variant("colours: sum of absolute values", CentreSpec(reduction="l1")),
-        Variant("colours: maximum", CentreSpec(reduction="max")),
-        *(
-            Variant(f"cut at {quantile}", CentreSpec(quantile=quantile))
-            for quantile in (0.5, 0.8, 0.95, 0.98)
-        ),
-        Variant("centre: maximum", CentreSpec(centre="maximum")),
-        Variant("centre: smoothed maximum", CentreSpec(centre="smoothed")),
-        Variant("centre: centroid", CentreSpec(centre="centroid")),
+        Variant("colours: sum of absolute values", CentreSpec(quantile=cut, reduction="l1")),
+        Variant("colours: maximum", CentreSpec(quantile=cut, reduction="max")),
+        *(Variant(f"cut at {quantile}", CentreSpec(quantile=quantile)) for quantile in quantiles),
+        Variant("centre: maximum", CentreSpec(centre="maximum", quantile=cut)),
+        Variant("centre: smoothed maximum", CentreSpec(centre="smoothed", quantile=cut)),
+        Variant("centre: centroid", CentreSpec(centre="centroid", quantile=cut)),
     ]
 
 
@@ -319,7 +317,7 @@ def measure_table1(
     place = None if folder is None else Path(folder)
     if regions is None or ablation:
         regions = ("image", "mask", "crop") if boxes and not ablation else ("image",)
-    variants = ablation_variants() if ablation else table1_variants(regions)
+    variants = ablation_variants(backbone.cut) if ablation else table1_variants(regions, backbone.cut)
     options: dict[str, Any] = {"on_error": on_error, "progress": progress}
     baselines: dict[str, Evaluation] = {
         "prior in image": PriorDetector("image")
@@ -343,6 +341,7 @@ def measure_table1(
         "training images": len(train),
         "training images drawn with seed": random_state,
         "test images": len(test),
+        "cut": backbone.cut,
         "search": search if search == "exhaustive" else f"shortlist of {shortlist} per part",
         "notes": list(dataset.notes),
     }

@@ -37,6 +37,7 @@ class Backbone:
     name: how reports and model files call it; networks of the registry can be made again from it.
     weights: the weights' source, for the record (a file, a hub's tag), or None.
     channels_last: run in PyTorch's channels-last memory format, which is several times faster for some networks.
+    cut: the quantile at which centres cut the network's gradient maps unless told otherwise; it changes no map.
 
     Raises
     ------
@@ -49,6 +50,7 @@ class Backbone:
     name: str = "own"
     weights: str | None = None
     channels_last: bool = False
+    cut: float = 0.9
 
     def __post_init__(self) -> None:
         layers = dict(self.network.named_modules())

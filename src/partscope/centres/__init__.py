@@ -5,7 +5,8 @@ To add a method is to write one function `(maps (M, H, W), mask (H, W) or None, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +58,16 @@ def register_centre(name: str) -> Callable[[CentreMethod], CentreMethod]:
 
 @register_centre("mixture")
 def mixture_centre(
-    maps: Tensor, mask: Tensor | None = None, quantile: float = 0.9, floor: float = 0.5, **options: Any
+    maps: Tensor,
+    mask: Tensor | None = None,
+    quantile: float = 0.9,
+    floor: float = 0.5,
+    tolerance: float = 1e-3,
+    max_iterations: int = 100,
 ) -> Tensor:
     """Return the mean of the heavier of two components, (M, 2): the paper's centre, see :mod:`partscope.centres.mixture`."""
-    return fit_mixture(cut_points(maps, quantile, mask), floor=floor, **options).centre
+    sets = cut_points(maps, quantile, mask)
+    return fit_mixture(sets, floor=floor, tolerance=tolerance, max_iterations=max_iterations).centre
 
 
 register_centre("maximum")(maximum)
@@ -88,6 +95,7 @@ def find_centres(
         raise OptionError(
             f"there is no centre method {method!r}; nearest names: {nearest_names(method, CENTRES)}."
         )
+    _check_options(method, options)
     if maps.ndim != 3:
         raise OptionError(f"maps must have shape (M, H, W), not {tuple(maps.shape)}.")
     if mask is not None and mask.shape != maps.shape[1:]:
@@ -103,8 +111,17 @@ def find_centres(
     found = peak > 0
     # Gradients of deep networks can be tiny; scaled to a peak of 1 no sum of them under- or overflows.
     scaled = maps / torch.where(found, peak, 1)[:, None, None]
-    try:
-        points = CENTRES[method](scaled, mask, **options)
-    except TypeError as error:
-        raise OptionError(f"the centre method {method!r} does not take these options ({error}).") from error
+    points = CENTRES[method](scaled, mask, **options)
     return Centres(torch.where(found[:, None], points, torch.nan), found)
+
+
+def _check_options(method: str, options: Mapping[str, Any]) -> None:
+    # Asked of the signature: a TypeError from inside a method is a fault of the method, not of its caller.
+    known = list(inspect.signature(CENTRES[method]).parameters.values())[2:]
+    names = [parameter.name for parameter in known]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    for name in options:
+        if name not in names and not takes_any:
+            raise OptionError(
+                f"the centre method {method!r} has no option {name!r}; it has {', '.join(names) or 'none'}."
+            )

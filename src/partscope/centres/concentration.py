@@ -16,14 +16,19 @@ def concentration(maps: Tensor, points: Tensor, mask: Tensor | None = None, radi
 
     Parameters
     ----------
-    maps: (M, H, W), not negative. points: (M, 2) centres `(x, y)` in map pixels; NaN gives 0. mask: (H, W) bool or None.
+    maps: (M, H, W), not negative; values that are not finite count as 0. points: (M, 2) centres `(x, y)` in map pixels; NaN gives 0. mask: (H, W) bool or None.
     """
-    values = maps if mask is None else torch.where(mask, maps, 0)
+    values = torch.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
+    if mask is not None:
+        values = torch.where(mask.to(maps.device), values, 0)
+    # Relative to the peak no sum of them under- or overflows, however small or large a gradient is.
+    peak = values.flatten(1).amax(dim=1)[:, None, None]
+    values = values / torch.where(peak > 0, peak, 1)
     height, width = maps.shape[-2:]
     reach = (radius * math.hypot(height, width)) ** 2
     dx = torch.arange(width, dtype=maps.dtype, device=maps.device) + 0.5 - points[:, :1].to(maps)
     dy = torch.arange(height, dtype=maps.dtype, device=maps.device) + 0.5 - points[:, 1:].to(maps)
     near = (dy[:, :, None] ** 2 + dx[:, None, :] ** 2) <= reach
-    total = values.sum(dim=(1, 2))
-    share = torch.where(near, values, 0).sum(dim=(1, 2)) / total.clamp_min(torch.finfo(maps.dtype).tiny)
+    # Where there is mass at all, it is at least 1, that of the peak.
+    share = torch.where(near, values, 0).sum(dim=(1, 2)) / values.sum(dim=(1, 2)).clamp_min(1)
     return torch.where(torch.isfinite(points).all(dim=1), share, 0).clamp(0, 1)

@@ -116,5 +116,5 @@ def fit_mixture(
     """
     fitted = fit_two_components(sets.points, sets.weights, floor, tolerance, max_iterations)
     share, mean, a, b, c = fitted.parameters.split((1, 2, 1, 1, 1), dim=-1)
-    covariance = torch.cat((a, b, b, c), dim=-1).unflatten(-1, (2, 2))
+    covariance = torch.cat((a, b, b, c), dim=-1).reshape(-1, 2, 2, 2)
     return Mixture(share[..., 0], mean, covariance, fitted.log_likelihood, fitted.steps)

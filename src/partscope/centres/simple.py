@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from partscope.centres.mixture import cut_points
+from partscope.errors import OptionError
 
 
 def maximum(maps: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -21,8 +22,14 @@ def smoothed(maps: Tensor, mask: Tensor | None = None, sigma: float = 3.0) -> Te
     Parameters
     ----------
     maps: (M, H, W). mask: (H, W) bool; applied before and after smoothing.
-    sigma: standard deviation in map pixels.
+    sigma: standard deviation in map pixels; the Gaussian is cut off at four of them.
+
+    Raises
+    ------
+    OptionError: sigma is not positive.
     """
+    if not sigma > 0:
+        raise OptionError(f"sigma must be positive, not {sigma}.")
     values = maps if mask is None else torch.where(mask, maps, 0)
     return maximum(_smooth(values, sigma), mask)
 
@@ -34,7 +41,7 @@ def centroid(maps: Tensor, mask: Tensor | None = None, quantile: float = 0.9) ->
 
 
 def _smooth(maps: Tensor, sigma: float) -> Tensor:
-    radius = max(1, round(4 * sigma))
+    radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()

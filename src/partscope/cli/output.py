@@ -20,7 +20,7 @@ from partscope.errors import PartscopeError
 #: Where nobody's screen sets a width, a table is as wide as it needs to be.
 _WIDE = 240
 _NUMBER = r"[−+]?\d[\d.,]*(e[-+]?\d+)?"
-_NUMERIC = re.compile(rf"–|{_NUMBER}( %| to {_NUMBER}|×{_NUMBER})?")
+_NUMERIC = re.compile(rf"–|{_NUMBER}( %|…{_NUMBER}|×{_NUMBER})?")
 
 
 class _Console(Console):
@@ -64,10 +64,16 @@ class Output:
         """Print a table; columns of numbers are aligned to the right."""
         if title:
             self.line(title)
-        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
         for i, header in enumerate(headers):
             numeric = bool(rows) and all(_NUMERIC.fullmatch(row[i]) for row in rows)
-            shown.add_column(header, justify="right" if numeric else "left", overflow="fold")
+            shown.add_column(
+                header,
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=numeric,
+                vertical="bottom",
+            )
         for row in rows:
             shown.add_row(*row)
         self._console.print(shown)

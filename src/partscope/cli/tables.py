@@ -12,17 +12,17 @@ Row = Mapping[str, Any]
 
 def show_results(output: Output, rows: Sequence[Row], title: str = "") -> None:
     """Print one line per method: error with interval, the priors beside it, skill, PCK and coverage."""
-    from partscope.report.tables import interval, method_name, number, percent, text
+    from partscope.report.tables import method_name, number, percent, text
 
     published = any(row.get("published") is not None for row in rows)
     headers = [
-        "Method", "Error", "95 % interval", "Prior, image", "Prior, box", "Skill", "PCK@0.1", "Coverage", "Images",
+        "Method", "Error", "95 % interval", "Prior,\nimage", "Prior,\nbox", "Skill", "PCK@0.1", "Coverage", "Images",
     ]  # fmt: skip
     cells = [
         [
             method_name(row),
             number(row["error"]["diagonal"]["mean"]),
-            interval(row["error"]["diagonal"]["ci95"]),
+            _interval(row["error"]["diagonal"]["ci95"]),
             number(row["prior"]["image"]),
             number(row["prior"]["box"]),
             number(row["skill"], signed=True),
@@ -38,15 +38,24 @@ def show_results(output: Output, rows: Sequence[Row], title: str = "") -> None:
 
 def show_parts(output: Output, row: Row, title: str = "") -> None:
     """Print one line per part of one evaluation row."""
-    from partscope.report.tables import interval, number, percent, text
+    from partscope.report.tables import number, percent, text
 
-    headers = ["Part", "Images", "Error", "95 % interval", "Prior, image", "Prior, box", "Skill", "Coverage"]
+    headers = [
+        "Part",
+        "Images",
+        "Error",
+        "95 % interval",
+        "Prior,\nimage",
+        "Prior,\nbox",
+        "Skill",
+        "Coverage",
+    ]
     cells = [
         [
             name,
             text(part["images"]),
             number(part["mean"]),
-            interval(part["ci95"]),
+            _interval(part["ci95"]),
             number(part["prior"]["image"]),
             number(part["prior"]["box"]),
             number(part["skill"], signed=True),
@@ -59,17 +68,24 @@ def show_parts(output: Output, row: Row, title: str = "") -> None:
 
 def show_comparisons(output: Output, comparisons: Sequence[Row]) -> None:
     """Print paired differences with their intervals; positive means that the first named method is better."""
-    from partscope.report.tables import interval, number
+    from partscope.report.tables import number
 
     if comparisons:
         output.table(
             ["Comparison", "Difference", "95 % interval"],
             [
-                [str(one["comparison"]), number(one["difference"], signed=True), interval(one["ci95"])]
+                [str(one["comparison"]), number(one["difference"], signed=True), _interval(one["ci95"])]
                 for one in comparisons
             ],
             "Paired differences of the error; positive: the first is better",
         )
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    """Return the two ends of an interval; shorter than the report's form, for a terminal has few columns."""
+    from partscope.report.tables import number
+
+    return "–" if None in bounds else "…".join(number(value) for value in bounds)
 
 
 def show_notes(output: Output, notes: Sequence[str]) -> None:

@@ -44,7 +44,8 @@ class ChannelDetector(PartDetector):
     rule: of selection, `"squared"` (Eq. 3), `"mean"` or `"median"`.
     normalise: distances are divided by the training `"box"` diagonal, the `"image"` diagonal, or by nothing (`"none"`).
     reduction: of the gradient's colours, `"l2"`, `"l1"` or `"max"`.
-    quantile, sigma: options of the centre, see :class:`~partscope.channel_centres.CentreSpec`.
+    quantile: cut of `mixture` and `centroid`; by default the backbone's (`Backbone.cut`).
+    sigma: of `smoothed`, in pixels of the network's input.
     search: `"shortlist"` computes gradients for the channels whose *activation* centres rank among the best of some part
         alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does.
     shortlist: channels kept per part by the shortlist.
@@ -53,6 +54,7 @@ class ChannelDetector(PartDetector):
     Attributes
     ----------
     backbone_: the backbone.
+    spec_: how a channel becomes a point, every default filled in.
     ranking_: the candidate channels of each part with their costs.
     channels_: the selected channel of each part, by name; a part that no training image shows is missing.
 
@@ -62,6 +64,7 @@ class ChannelDetector(PartDetector):
     """
 
     backbone_: Backbone
+    spec_: CentreSpec
     ranking_: Ranking
     channels_: dict[str, int]
 
@@ -76,7 +79,7 @@ class ChannelDetector(PartDetector):
         rule: str = "squared",
         normalise: str = "box",
         reduction: str = "l2",
-        quantile: float = 0.9,
+        quantile: float | None = None,
         sigma: float = 3.0,
         search: str = "shortlist",
         shortlist: int = 4,
@@ -102,13 +105,13 @@ class ChannelDetector(PartDetector):
         """Whether the region is defined by the bounding box; an OptionError names an unknown region."""
         return needs_box(self.region)
 
-    @property
-    def spec(self) -> CentreSpec:
+    def _spec(self, cut: float) -> CentreSpec:
         """How a channel becomes a point, from the parameters; an OptionError names a wrong one."""
-        return CentreSpec(self.centre, self.region, self.reduction, self.quantile, self.sigma)
+        quantile = cut if self.quantile is None else self.quantile
+        return CentreSpec(self.centre, self.region, self.reduction, quantile, self.sigma)
 
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
-        spec = self.spec
+        self._spec(0.5)  # a wrong parameter is refused before a network is loaded
         for what, value, known in (
             ("rule", self.rule, RULES),
             ("normalise", self.normalise, NORMALISERS),
@@ -117,6 +120,7 @@ class ChannelDetector(PartDetector):
             if value not in known:
                 raise OptionError(f"{what} must be one of {', '.join(known)}, not {value!r}.")
         backbone = self._make_backbone()
+        spec = self._spec(backbone.cut)
         folder = None if self.scan_folder is None else Path(self.scan_folder)
         candidates = np.arange(backbone.channels)
         if self.search == "shortlist":
@@ -148,6 +152,7 @@ class ChannelDetector(PartDetector):
             )
         self.skipped_ = scanned.failures
         self.backbone_ = backbone
+        self.spec_ = spec
         self.ranking_ = rank_channels(
             scanned.of(spec)[usable],
             dataset[usable],
@@ -189,11 +194,10 @@ class ChannelDetector(PartDetector):
         return channels, gradient_maps(self.backbone_, seen.inputs, channels, reduction=self.reduction), seen
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
-        spec = self.spec
+        spec = self.spec_
         channels, maps, seen = self.part_maps(image, box)
         centres = find_centres(maps, spec.centre, seen.mask, **spec.options)
-        mask = None if seen.mask is None else seen.mask.to(maps.device)
-        share = concentration(torch.nan_to_num(maps, posinf=0.0), centres.points, mask)
+        share = concentration(maps, centres.points, seen.mask)
         in_image = seen.to_image(centres.points.double()).cpu().numpy()
         row = {channel: i for i, channel in enumerate(channels)}
         points = np.full((len(self.parts_), 2), np.nan)
@@ -225,10 +229,10 @@ class ChannelDetector(PartDetector):
             "missing": ranking.missing,
             "images": ranking.images,
         }
-        return tensors, {"backbone": self.backbone_.describe()}
+        return tensors, {"backbone": self.backbone_.describe(), "quantile": self.spec_.quantile}
 
     def _restore(self, tensors: Tensors, config: Fields, backbone: Backbone | None) -> None:
-        self.spec  # noqa: B018 - raises for a parameter that no longer has a meaning
+        spec = self._spec(config.take("quantile", float))
         stored = Fields(config.path, config.take("backbone", dict))
         wanted, name = stored.take("content_hash", str), stored.take("name", str)
         if backbone is None:
@@ -261,5 +265,6 @@ class ChannelDetector(PartDetector):
             )
         order = np.stack([np.lexsort((channels, row)) for row in np.nan_to_num(cost, nan=np.inf)])
         self.backbone_ = backbone
+        self.spec_ = spec
         self.ranking_ = Ranking(self.parts_, channels, cost, order, missing, images)
         self._select()

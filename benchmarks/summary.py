@@ -1,0 +1,213 @@
+"""Write docs/results.md and the README's results from the committed JSON; `--check` only says whether they are up to date."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+NETWORKS = {
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "squeezenet1_1": "SqueezeNet 1.1",
+    "caffenet": "CaffeNet composite",
+}
+Row = dict[str, Any]
+
+
+def load(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def error(row: Row) -> str:
+    value = row["error"]["diagonal"]
+    return f"{value['mean']:.3f} [{value['ci95'][0]:.3f}, {value['ci95'][1]:.3f}]"
+
+
+def where(document: dict[str, Any]) -> str:
+    settings, backbone = document["settings"], document["settings"]["backbone"]
+    return (
+        f"{settings['data set']}; {settings['training images']} training images drawn with seed "
+        f"{settings['training images drawn with seed']}, all {settings['test images']} test images; layer "
+        f"`{backbone['layer']}` at {backbone['preprocessing']['input_size']} px"
+    )
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(header) + " |",
+        "|---" * len(header) + "|",
+        *("| " + " | ".join(r) + " |" for r in rows),
+    ]
+
+
+def readme_block() -> list[str]:
+    documents = {name: load(f"table1_{name}") for name in NETWORKS}
+    known = {name: document for name, document in documents.items() if document}
+    if not known:
+        return []
+    names: list[str] = []
+    for document in known.values():
+        names += [row["name"] for row in document["rows"] if row["name"] not in names]
+    rows = []
+    for name in names:
+        cells, published = [], ""
+        for document in known.values():
+            row = next((row for row in document["rows"] if row["name"] == name), None)
+            cells.append(error(row) if row else "")
+            if row and row.get("published") is not None:
+                published = f"{row['published']:.2f}"
+        rows.append([name, *cells, published])
+    first = next(iter(known.values()))
+    lines = [
+        f"Mean distance over the box diagonal, 95 % interval over images; {first['settings']['data set']}, "
+        f"{first['settings']['training images']} training images, all {first['settings']['test images']} test images, "
+        f"channels from a forward-only {first['settings']['search']}. The paper's figures are on all 200 classes with another "
+        "network. More, with everything that was tried: [docs/results.md](docs/results.md).",
+        "",
+        *table(["", *(NETWORKS[name] for name in known), "paper"], rows),
+    ]
+    return lines
+
+
+def table1_section(name: str, title: str) -> list[str]:
+    document = load(name)
+    if not document:
+        return []
+    with_channels = any("search" in row for row in document["rows"])
+    header = [
+        "row",
+        "error [95 %]",
+        "macro",
+        "median",
+        "axes",
+        "PCK@0.1",
+        "coverage",
+        "prior image / box",
+        "skill",
+    ]
+    rows = []
+    for row in document["rows"]:
+        diagonal, prior = row["error"]["diagonal"], row["prior"]
+        box = "–" if prior["box"] is None else f"{prior['box']:.3f}"
+        cells = [
+            row["name"],
+            error(row),
+            f"{diagonal['macro']:.3f}",
+            f"{diagonal['median']:.3f}",
+            f"{row['error']['axes']['mean']:.3f}",
+            f"{row['pck']['0.1']:.2f}",
+            f"{row['coverage']:.2f}",
+            f"{prior['image']:.3f} / {box}",
+            f"{row['skill']:+.2f}",
+        ]
+        rows.append(cells)
+    lines = [
+        f"## {title}",
+        "",
+        f"{where(document)}; search: {document['settings']['search']}.",
+        "",
+        *table(header, rows),
+    ]
+    if with_channels and document["comparisons"]:
+        lines += ["", "Paired differences over the same images (positive: the first named is better):", ""]
+        pairs = []
+        for item in document["comparisons"]:
+            low, high = item["ci95"]
+            pairs.append([item["comparison"], f"{item['difference']:+.4f}", f"[{low:+.4f}, {high:+.4f}]"])
+        lines += table(["comparison", "difference", "95 %"], pairs)
+    return [*lines, ""]
+
+
+def settings_section() -> list[str]:
+    lines: list[str] = []
+    for name in NETWORKS:
+        document = load(f"settings_{name}")
+        if not document:
+            continue
+        kinds = list(document["rows"][0]["held-out error"])
+        rows = [
+            [f"`{row['layer']}`", str(row["input_size"]), str(row["channels compared"])]
+            + [f"{row['held-out error'][kind]:.3f}" for kind in kinds]
+            for row in document["rows"]
+        ]
+        lines += [
+            f"## How the layer of {NETWORKS[name]} was chosen",
+            "",
+            f"Held-out error on {document['images']} training images, five folds four times over "
+            "(benchmarks/choose_settings.py); nothing of the test split is read.",
+            "",
+            *table(["layer", "input", "channels", *kinds], rows),
+            "",
+        ]
+    return lines
+
+
+def timing_section() -> list[str]:
+    lines: list[str] = []
+    for name, title in (
+        ("mixture", "Mixture against pomegranate"),
+        ("gradient_maps", "Gradient maps against peers"),
+    ):
+        document = load(name)
+        if not document:
+            continue
+        rows = [
+            [str(row["name"]), f"{row['ratio']:.2f}"]
+            for row in document["rows"]
+            if row.get("ratio") is not None
+        ]
+        lines += [f"## {title}", "", f"Ratios of times measured in one run (benchmarks/{name}.py).", ""]
+        lines += [*table(["", "ratio"], rows), ""]
+    return lines
+
+
+def results_page() -> str:
+    lines = [
+        "# Results",
+        "",
+        "Made by `python benchmarks/summary.py` from the JSON under `benchmarks/results`, which also holds versions, machine,",
+        "seeds and the error of every part. Errors are distances over the diagonal of the ground-truth box, lower is better;",
+        "skill is 1 − error/prior error, against the prior that knows as much as the method (in the image, or in the box).",
+        "",
+    ]
+    for name, title in NETWORKS.items():
+        lines += table1_section(f"table1_{name}", f"Table 1, {title}")
+        lines += table1_section(f"table1_{name}_exhaustive", f"Table 1, {title}, exhaustive search")
+    for name, title in NETWORKS.items():
+        lines += table1_section(f"ablation_{name}", f"Ablation, {title}")
+    lines += settings_section() + timing_section()
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    wanted = {
+        ROOT / "README.md": before + "\n".join([BEGIN, *readme_block(), END]) + after,
+        ROOT / "docs" / "results.md": results_page(),
+    }
+    stale = [
+        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path in stale:
+        if options.check:
+            print(
+                f"{path.relative_to(ROOT)} is not what benchmarks/results say; run python benchmarks/summary.py"
+            )
+        else:
+            path.write_text(wanted[path], encoding="utf-8")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
