@@ -1,0 +1,457 @@
+"""The mixture against plain numpy loops, against pomegranate, and under the symmetries that it must have."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from partscope.centres import Mixture, PointSets, cut_points, find_centres, fit_mixture
+from partscope.errors import OptionError
+
+FLOOR = 0.5
+
+
+# -- plain loops -----------------------------------------------------------------------------------------------------------------
+def start(x: np.ndarray, w: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the fit starts, as numpy arrays; what the start is has a test of its own."""
+    mixture = steps(sets_of((x, w)), 0, floor)
+    return mixture.share[0].numpy(), mixture.mean[0].numpy(), mixture.covariance[0].numpy()
+
+
+def density(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
+    d = x - mean
+    return math.exp(-0.5 * d @ np.linalg.inv(covariance) @ d) / (
+        2 * math.pi * math.sqrt(np.linalg.det(covariance))
+    )
+
+
+def em_step(
+    x: np.ndarray, w: np.ndarray, share: np.ndarray, mean: np.ndarray, covariance: np.ndarray, floor: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """One step by the textbook (Bishop 2006, section 9.2.2), every point counted w times."""
+    responsibility, log_likelihood = np.zeros((len(x), 2)), 0.0
+    for i in range(len(x)):
+        joint = [share[j] * density(x[i], mean[j], covariance[j]) for j in (0, 1)]
+        responsibility[i] = np.array(joint) / sum(joint)
+        log_likelihood += w[i] * math.log(sum(joint))
+    new_share, new_mean, new_covariance = np.zeros(2), np.zeros((2, 2)), np.zeros((2, 2, 2))
+    for j in (0, 1):
+        mass = sum(w[i] * responsibility[i, j] for i in range(len(x)))
+        new_share[j] = mass / w.sum()
+        new_mean[j] = sum(w[i] * responsibility[i, j] * x[i] for i in range(len(x))) / mass
+        for i in range(len(x)):
+            d = x[i] - new_mean[j]
+            new_covariance[j] += w[i] * responsibility[i, j] * np.outer(d, d) / mass
+        new_covariance[j] += floor * np.eye(2)
+    return new_share, new_mean, new_covariance, log_likelihood / w.sum()
+
+
+def blobs(seed: int, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Points of two blobs of different size and shape, with weights that single precision holds exactly."""
+    rng = np.random.default_rng(seed)
+    near = rng.normal((20, 30), (3, 6), (count * 2 // 3, 2))
+    far = rng.normal((45, 12), (5, 2), (count - count * 2 // 3, 2))
+    weights = rng.integers(1, 64, count) / 64
+    return np.concatenate([near, far]), weights
+
+
+def sets_of(*pairs: tuple[np.ndarray, np.ndarray], dtype: torch.dtype = torch.float64) -> PointSets:
+    """Point sets padded to the longest one, weights as they are."""
+    most = max(len(x) for x, _ in pairs)
+    points = torch.zeros(len(pairs), most, 2, dtype=dtype)
+    weights = torch.zeros(len(pairs), most, dtype=dtype)
+    for row, (x, w) in enumerate(pairs):
+        points[row, : len(x)] = torch.from_numpy(x).to(dtype)
+        weights[row, : len(w)] = torch.from_numpy(w / w.sum()).to(dtype)
+    return PointSets(points, weights)
+
+
+def steps(sets: PointSets, count: int, floor: float = FLOOR) -> Mixture:
+    return fit_mixture(sets, floor=floor, tolerance=-math.inf, max_iterations=count)
+
+
+@pytest.mark.parametrize("floor", [0.0, FLOOR])
+def test_both_components_start_at_the_mean_and_one_is_a_third_as_wide(floor: float) -> None:
+    x, w = blobs(0)
+    share, mean, covariance = start(x, w, floor)
+    whole = np.cov(x.T, aweights=w, bias=True)
+    np.testing.assert_allclose(share, [0.5, 0.5])
+    np.testing.assert_allclose(mean, [np.average(x, axis=0, weights=w)] * 2)
+    np.testing.assert_allclose(covariance, np.stack([whole / 9, whole]) + floor * np.eye(2))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_step_equals_plain_loops(seed: int) -> None:
+    x, w = blobs(seed)
+    share, mean, covariance = start(x, w, FLOOR)
+    for count in range(5):
+        found = steps(sets_of((x, w)), count)
+        np.testing.assert_allclose(found.share[0], share, rtol=1e-9)
+        np.testing.assert_allclose(found.mean[0], mean, rtol=1e-9)
+        np.testing.assert_allclose(found.covariance[0], covariance, rtol=1e-8, atol=1e-9)
+        assert int(found.iterations[0]) == count
+        share, mean, covariance, log_likelihood = em_step(x, w, share, mean, covariance, FLOOR)
+        if count:
+            before = steps(sets_of((x, w)), count + 1)
+            assert float(before.log_likelihood[0]) == pytest.approx(log_likelihood, rel=1e-9)
+
+
+def test_the_stopping_rule_is_the_growth_of_the_mean_log_likelihood() -> None:
+    for seed in range(6):
+        x, w = blobs(seed)
+        share, mean, covariance = start(x, w, FLOOR)
+        earlier, count = -math.inf, 0
+        while True:
+            share, mean, covariance, now = em_step(x, w, share, mean, covariance, FLOOR)
+            count += 1
+            if now - earlier < 1e-3:
+                break
+            earlier = now
+        found = fit_mixture(sets_of((x, w)), floor=FLOOR, tolerance=1e-3)
+        assert int(found.iterations[0]) == count
+        np.testing.assert_allclose(found.mean[0], mean, rtol=1e-8)
+        assert float(found.log_likelihood[0]) == pytest.approx(now, rel=1e-9)
+        np.testing.assert_allclose(found.centre[0], mean[int(share[1] > share[0])], rtol=1e-8)
+
+
+# -- pomegranate ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("floor", [0.0, FLOOR])
+@pytest.mark.parametrize("count", [1, 7, 25])
+def test_the_mixture_is_pomegranates_weighted_mixture(floor: float, count: int) -> None:
+    """Same points, weights, start, number of steps and covariance floor, in double precision.
+
+    pomegranate 1.1 accepts `min_cov` but never uses it, so that the floor is added here where it updates a covariance. It
+    stops by the *unweighted* sum of log-likelihoods, hence a fixed number of steps; it casts weights to single precision, hence
+    weights that single precision holds exactly; and it computes in the precision of a parameter of its own, hence `.double()`. The shares stay in single precision even so.
+    """
+    gmm = pytest.importorskip("pomegranate.gmm")
+    normal = pytest.importorskip("pomegranate.distributions").Normal
+
+    class Floored(normal):  # type: ignore[misc,valid-type]
+        def from_summaries(self) -> None:
+            super().from_summaries()
+            self.covs += floor * torch.eye(2, dtype=self.covs.dtype)
+            self._reset_cache()
+
+    for seed in range(3):
+        x, w = blobs(seed, 120)
+        share, mean, covariance = start(x, w, floor)
+        model = gmm.GeneralMixtureModel(
+            [
+                Floored(torch.tensor(mean[j]), torch.tensor(covariance[j]), covariance_type="full")
+                for j in (0, 1)
+            ],
+            priors=torch.tensor(share),
+            max_iter=count,
+            tol=-math.inf,
+        ).double()
+        for part in (*model.distributions, model):
+            part._reset_cache()
+        model.fit(torch.from_numpy(x), sample_weight=torch.from_numpy(w)[:, None])
+        found = steps(sets_of((x, w)), count, floor)
+        theirs = [component.means.numpy() for component in model.distributions]
+        covariances = [component.covs.numpy() for component in model.distributions]
+        np.testing.assert_allclose(found.mean[0], theirs, rtol=1e-6)
+        np.testing.assert_allclose(found.share[0], model.priors.numpy(), rtol=1e-6)
+        np.testing.assert_allclose(found.covariance[0], covariances, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(found.centre[0], theirs[int(model.priors.argmax())], rtol=1e-6)
+
+
+# -- weights ---------------------------------------------------------------------------------------------------------------------
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), count=st.integers(0, 12))
+def test_integer_weights_are_repeated_points(seed: int, count: int) -> None:
+    x, _ = blobs(seed)
+    times = np.random.default_rng(seed).integers(1, 5, len(x))
+    weighted = steps(sets_of((x, times.astype(float))), count)
+    repeated = steps(sets_of((np.repeat(x, times, axis=0), np.ones(times.sum()))), count)
+    torch.testing.assert_close(weighted.mean, repeated.mean, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(weighted.share, repeated.share, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(weighted.covariance, repeated.covariance, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(weighted.log_likelihood, repeated.log_likelihood, rtol=1e-8, atol=1e-8)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), factor=st.floats(1e-3, 1e3), rows=st.integers(1, 30))
+def test_padding_and_the_scale_of_the_weights_change_nothing(seed: int, factor: float, rows: int) -> None:
+    x, w = blobs(seed)
+    plain = fit_mixture(sets_of((x, w)))
+    padded = sets_of((x, w))
+    padded = PointSets(
+        torch.cat([padded.points, torch.full((1, rows, 2), 1e3, dtype=torch.float64)], dim=1),
+        torch.cat([padded.weights * factor, torch.zeros(1, rows, dtype=torch.float64)], dim=1),
+    )
+    torch.testing.assert_close(fit_mixture(padded).mean, plain.mean, rtol=1e-7, atol=1e-7)
+
+
+# -- likelihood --------------------------------------------------------------------------------------------------------------------
+def log_likelihood(mixture: Mixture, x: np.ndarray, w: np.ndarray) -> float:
+    total = 0.0
+    share, mean, covariance = (t[0].numpy() for t in (mixture.share, mixture.mean, mixture.covariance))
+    for point, weight in zip(x, w / w.sum(), strict=True):
+        total += weight * math.log(sum(share[j] * density(point, mean[j], covariance[j]) for j in (0, 1)))
+    return total
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_the_likelihood_never_falls(seed: int) -> None:
+    # Without a floor: this is the guarantee of EM, which adding to a covariance is not part of.
+    x, w = blobs(seed)
+    values = [log_likelihood(steps(sets_of((x, w)), count, 0.0), x, w) for count in range(12)]
+    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(values))
+    assert values[-1] > values[0]
+
+
+def test_the_components_are_found() -> None:
+    """Where the truth is known and well apart, the fit recovers it."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal((50, 40), (2, 4), (3000, 2)), rng.normal((20, 80), (6, 3), (1000, 2))])
+    found = fit_mixture(sets_of((x, np.ones(4000))), floor=0.0, tolerance=1e-9, max_iterations=500)
+    heavy = int(found.heavier[0])
+    np.testing.assert_allclose(found.mean[0, heavy], (50, 40), atol=0.3)
+    np.testing.assert_allclose(found.mean[0, 1 - heavy], (20, 80), atol=0.7)
+    np.testing.assert_allclose(found.share[0, heavy], 0.75, atol=0.01)
+    np.testing.assert_allclose(found.covariance[0, heavy], np.diag((4, 16)), atol=1)
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------------------
+@settings(max_examples=15)
+@given(
+    seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=12),
+    sizes=st.lists(st.integers(3, 60), min_size=12, max_size=12),
+    order=st.randoms(use_true_random=False),
+)
+def test_a_set_is_fitted_alike_alone_and_in_any_batch(
+    seeds: list[int], sizes: list[int], order: object
+) -> None:
+    pairs = [blobs(seed, size) for seed, size in zip(seeds, sizes, strict=False)]
+    together = fit_mixture(sets_of(*pairs))
+    for row, pair in enumerate(pairs):
+        alone = fit_mixture(sets_of(pair))
+        torch.testing.assert_close(together.mean[row], alone.mean[0], rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(together.share[row], alone.share[0], rtol=1e-8, atol=1e-8)
+        assert together.iterations[row] == alone.iterations[0]
+
+
+def test_many_sets_finish_each_in_its_own_time() -> None:
+    pairs = [blobs(seed, 12 + seed % 30) for seed in range(150)]
+    together = fit_mixture(sets_of(*pairs), tolerance=1e-6)
+    assert len(set(together.iterations.tolist())) > 10
+    for row in range(0, 150, 7):
+        alone = fit_mixture(sets_of(pairs[row]), tolerance=1e-6)
+        assert together.iterations[row] == alone.iterations[0]
+        torch.testing.assert_close(together.mean[row], alone.mean[0], rtol=1e-8, atol=1e-8)
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    maps = torch.rand(20, 40, 40, generator=torch.Generator().manual_seed(0)) ** 8
+    first, second = find_centres(maps).points, find_centres(maps.clone()).points
+    assert torch.equal(first, second)
+
+
+# -- symmetries ------------------------------------------------------------------------------------------------------------------------
+def uneven(maps: Tensor, **options: float) -> bool:
+    """Whether one component is heavier by more than rounding can turn round; a tie goes to the first one."""
+    share = fit_mixture(cut_points(maps, 0.9), **options).share
+    return bool(((share[:, 0] - share[:, 1]).abs() > 0.02).all())
+
+
+def blob_map(seed: int, side: int = 48) -> Tensor:
+    """A map of two blobs and noise in the middle of its frame, so that it can be shifted; double precision."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] + 0.5
+    total = rng.random((side, side)) * 0.05
+    for _ in range(2):
+        cx, cy = rng.uniform(0.35 * side, 0.65 * side, 2)
+        total += rng.uniform(0.5, 1) * np.exp(
+            -((x - cx) ** 2) / rng.uniform(4, 40) - (y - cy) ** 2 / rng.uniform(4, 40)
+        )
+    return torch.from_numpy(total)[None]
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), dx=st.integers(-60, 60), dy=st.integers(-60, 60))
+def test_a_shifted_map_has_a_shifted_centre(seed: int, dx: int, dy: int) -> None:
+    maps = blob_map(seed)
+    assume(uneven(maps))
+    frame = torch.zeros(2, 180, 180, dtype=torch.float64)
+    frame[0, 60:108, 60:108] = maps[0]
+    frame[1, 60 + dy : 108 + dy, 60 + dx : 108 + dx] = maps[0]
+    found = find_centres(frame).points
+    torch.testing.assert_close(found[1] - found[0], torch.tensor([dx, dy]).double(), rtol=0, atol=1e-6)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6))
+def test_a_flipped_map_has_a_flipped_centre(seed: int) -> None:
+    maps = blob_map(seed)
+    assume(uneven(maps))
+    (x, y), side = find_centres(maps).points[0].tolist(), maps.shape[-1]
+    for flipped, expected in (
+        (maps.flip(2), (side - x, y)),
+        (maps.flip(1), (x, side - y)),
+        (maps.flip(1, 2), (side - x, side - y)),
+        (maps.mT, (y, x)),
+    ):
+        assert find_centres(flipped).points[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), factor=st.sampled_from([1e-40, 1e-30, 1e-9, 0.1, 3.0, 1e9, 1e30]))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_brighter_map_has_the_same_centre(seed: int, factor: float, dtype: torch.dtype) -> None:
+    assume(dtype == torch.float64 or factor >= 1e-30)
+    maps = blob_map(seed)
+    assume(uneven(maps))
+    found = find_centres((maps * factor).to(dtype)).points.double()
+    # One pixel more or less at the cut moves a centre by less than a tenth of a pixel.
+    atol = 1e-6 if dtype == torch.float64 else 0.1
+    torch.testing.assert_close(found, find_centres(maps).points, rtol=0, atol=atol)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), factor=st.floats(0.05, 20), floor=st.sampled_from([0.0, 0.5, 4.0]))
+def test_stretched_points_have_a_stretched_mixture(seed: int, factor: float, floor: float) -> None:
+    x, w = blobs(seed)
+    plain, stretched = (
+        steps(sets_of((x, w)), 10, floor),
+        steps(sets_of((x * factor, w)), 10, floor * factor**2),
+    )
+    torch.testing.assert_close(stretched.mean, plain.mean * factor, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(stretched.covariance, plain.covariance * factor**2, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(stretched.share, plain.share, rtol=1e-7, atol=1e-9)
+
+
+def test_the_centre_is_the_mean_of_the_heavier_component_and_a_tie_goes_to_the_first() -> None:
+    share = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.51, 0.49]])
+    mean = torch.arange(12.0).reshape(3, 2, 2)
+    mixture = Mixture(
+        share, mean, torch.eye(2).expand(3, 2, 2, 2), torch.zeros(3), torch.zeros(3, dtype=torch.long)
+    )
+    assert mixture.heavier.tolist() == [1, 0, 0]
+    assert mixture.centre.tolist() == [[2.0, 3.0], [4.0, 5.0], [8.0, 9.0]]
+
+
+# -- single precision ----------------------------------------------------------------------------------------------------------------
+def test_single_precision_agrees_with_double() -> None:
+    maps = torch.cat([blob_map(seed, 96) for seed in range(24)])
+    keep = [i for i in range(24) if uneven(maps[i : i + 1])]
+    found = find_centres(maps[keep].float()).points.double()
+    torch.testing.assert_close(found, find_centres(maps[keep]).points, rtol=0, atol=0.05)
+
+
+# -- degenerate sets --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_single_point_is_its_own_mixture(dtype: torch.dtype) -> None:
+    found = fit_mixture(sets_of((np.array([[300.5, 7.5]]), np.ones(1)), dtype=dtype))
+    assert found.centre[0].tolist() == pytest.approx([300.5, 7.5])
+    torch.testing.assert_close(found.covariance[0], FLOOR * torch.eye(2, dtype=dtype).expand(2, 2, 2))
+
+
+def test_a_line_has_its_centre_on_the_line() -> None:
+    x = np.stack([np.arange(30) + 0.5, 2 * np.arange(30) + 4.5], axis=1)
+    for points in (x, x[:, ::-1].copy(), np.stack([x[:, 0], np.full(30, 3.5)], axis=1)):
+        found = fit_mixture(sets_of((points, np.linspace(1, 2, 30))))
+        assert torch.isfinite(found.mean).all()
+        direction, start_ = points[1] - points[0], points[0]
+        for mean in found.mean[0].numpy():
+            offset = mean - start_
+            assert direction[0] * offset[1] - direction[1] * offset[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_set_without_weight_has_no_mean_and_does_not_disturb_the_others() -> None:
+    x, w = blobs(1)
+    sets = sets_of((x, w), (x, w), (x, w))
+    sets.weights[1] = 0
+    found, alone = fit_mixture(sets), fit_mixture(sets_of((x, w)))
+    assert torch.isnan(found.mean[1]).all()
+    assert torch.isnan(found.centre[1]).all()
+    for row in (0, 2):
+        torch.testing.assert_close(found.mean[row], alone.mean[0])
+    nothing = fit_mixture(PointSets(torch.zeros(3, 1, 2), torch.zeros(3, 1)))
+    assert torch.isnan(nothing.centre).all()
+    assert fit_mixture(PointSets(torch.zeros(0, 4, 2), torch.zeros(0, 4))).centre.shape == (0, 2)
+
+
+# -- the cut ----------------------------------------------------------------------------------------------------------------------------
+def plain_cut(
+    values: np.ndarray, quantile: float, mask: np.ndarray | None
+) -> dict[tuple[float, float], float]:
+    """Pixels whose value reaches the quantile of the pixels inside the mask, with their share of the sum."""
+    inside = values[mask] if mask is not None else values.ravel()
+    if not inside.size:
+        return {}
+    ordered = sorted(inside.tolist())
+    threshold = ordered[math.ceil(round(quantile * (len(ordered) - 1), 9))]
+    kept = {}
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            if (mask is None or mask[i, j]) and values[i, j] >= threshold and values[i, j] > 0:
+                kept[(j + 0.5, i + 0.5)] = float(values[i, j])
+    total = sum(kept.values())
+    return {place: value / total for place, value in kept.items()}
+
+
+def as_dict(sets: PointSets, row: int) -> dict[tuple[float, float], float]:
+    return {
+        (float(x), float(y)): float(w)
+        for (x, y), w in zip(sets.points[row].tolist(), sets.weights[row].tolist(), strict=True)
+        if w > 0
+    }
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    quantile=st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.55, 0.7, 0.8, 0.9, 0.95, 0.999]),
+    levels=st.sampled_from([1, 2, 3, 1000]),
+    masked=st.booleans(),
+)
+def test_the_cut_keeps_what_reaches_the_quantile_inside_the_mask(
+    seed: int, height: int, width: int, quantile: float, levels: int, masked: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, levels + 1, (3, height, width)) / 4  # few levels make ties
+    mask = rng.random((height, width)) < 0.6 if masked else None
+    found = cut_points(torch.from_numpy(values), quantile, None if mask is None else torch.from_numpy(mask))
+    for row in range(3):
+        expected = plain_cut(values[row], quantile, mask)
+        assert as_dict(found, row) == pytest.approx(expected)
+
+
+def test_the_cut_is_that_of_numpys_quantile() -> None:
+    rng = np.random.default_rng(0)
+    for n in (5, 10, 11, 21, 100, 101, 1000):
+        values = rng.random((1, 1, n))
+        for quantile in (0.0, 0.5, 0.8, 0.9, 0.95):
+            kept = (cut_points(torch.from_numpy(values), quantile).weights > 0).sum()
+            assert int(kept) == int((values >= np.quantile(values, quantile)).sum())
+    assert (cut_points(torch.rand(1, 100, 100), 0.9).weights > 0).sum() == 1000
+
+
+def test_the_quantile_is_taken_inside_the_mask() -> None:
+    """Protocol, section 4: over the whole map, a small bright box would not be cut at all."""
+    values = torch.rand(1, 40, 40, dtype=torch.float64) * 0.1
+    values[0, 10:20, 10:20] = torch.arange(1, 101, dtype=torch.float64).reshape(10, 10)
+    mask = torch.zeros(40, 40, dtype=torch.bool)
+    mask[10:20, 10:20] = True
+    kept = as_dict(cut_points(values, 0.9, mask), 0)
+    # ceil(0.9·99) = 90: the ten largest.
+    assert len(kept) == 10
+    assert set(kept) == {(10.5 + j, 19.5) for j in range(10)}
+    assert kept[(19.5, 19.5)] == pytest.approx(100 / sum(range(91, 101)))
+
+
+@pytest.mark.parametrize("quantile", [-0.1, 1.0, 2.0, math.nan])
+def test_a_quantile_out_of_range_is_refused(quantile: float) -> None:
+    with pytest.raises(OptionError, match=r"must lie in \[0, 1\)"):
+        cut_points(torch.ones(1, 3, 3), quantile)
