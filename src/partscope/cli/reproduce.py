@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,7 +61,7 @@ def table1(
     what = "ablation" if ablation else "table1"
     name = network.name.replace(":", "-").replace("/", "-")
     place = folder or Path(f"partscope-{what}-{name}-{search or 'shortlist'}")
-    chosen = {} if shortlist is None else {"shortlist": shortlist}
+    chosen: dict[str, Any] = {} if shortlist is None else {"shortlist": shortlist}
     with resumable(lambda: _hint(place)):
         table = measure_table1(
             dataset,
