@@ -124,6 +124,27 @@ def table1_section(name: str, title: str) -> list[str]:
     return [*lines, ""]
 
 
+def ablation_section(name: str, title: str) -> list[str]:
+    document = load(name)
+    if not document:
+        return []
+    rows = []
+    for row in document["rows"]:
+        (low, high), (least, most) = row["ci95"], row["difference ci95"]
+        gain = f"{row['better than the base by']:+.3f} [{least:+.3f}, {most:+.3f}]"
+        rows.append([row["name"], f"{row['error']:.3f} [{low:.3f}, {high:.3f}]", gain])
+    return [
+        f"## {title}",
+        "",
+        f"Five-fold cross-validation over {document['images']} training images of {document['data set']}, without a box; base: "
+        f"Eq. 3, box diagonal, L2, cut at {document['cut']}, mixture, {document['channels']} shortlisted channels of "
+        f"`{document['layer']}` at {document['input_size']} px (benchmarks/ablation.py).",
+        "",
+        *table(["changed", "error [95 %]", "better than the base by [95 %]"], rows),
+        "",
+    ]
+
+
 def settings_section() -> list[str]:
     lines: list[str] = []
     for name in NETWORKS:
@@ -180,7 +201,7 @@ def results_page() -> str:
         lines += table1_section(f"table1_{name}", f"Table 1, {title}")
         lines += table1_section(f"table1_{name}_exhaustive", f"Table 1, {title}, exhaustive search")
     for name, title in NETWORKS.items():
-        lines += table1_section(f"ablation_{name}", f"Ablation, {title}")
+        lines += ablation_section(f"ablation_{name}", f"Ablation, {title}")
     lines += settings_section() + timing_section()
     return "\n".join(lines).rstrip() + "\n"
 
