@@ -115,6 +115,7 @@ def fit_mixture(
     A map without weight has means of NaN.
     """
     fitted = fit_two_components(sets.points, sets.weights, floor, tolerance, max_iterations)
-    share, mean, a, b, c = fitted.parameters.split((1, 2, 1, 1, 1), dim=-1)
-    covariance = torch.cat((a, b, b, c), dim=-1).reshape(-1, 2, 2, 2)
-    return Mixture(share[..., 0], mean, covariance, fitted.log_likelihood, fitted.steps)
+    share, x, y, a, b, c = fitted.parameters.unbind(dim=-1)
+    mean = torch.stack((x, y), dim=-1)
+    covariance = torch.stack((torch.stack((a, b), dim=-1), torch.stack((b, c), dim=-1)), dim=-2)
+    return Mixture(share, mean, covariance, fitted.log_likelihood, fitted.steps)
