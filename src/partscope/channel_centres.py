@@ -17,9 +17,9 @@ from torch import Tensor
 from partscope.backbones.core import Backbone
 from partscope.backbones.preprocessing import Box
 from partscope.centres import CENTRES, find_centres
-from partscope.errors import DatasetError, OptionError, nearest_names
+from partscope.errors import OptionError, nearest_names
 from partscope.maps import REDUCTIONS, activation_maps, iterate_gradient_maps
-from partscope.views import View, box_mask, needs_box, view
+from partscope.views import View, box_mask, needs_box, region_box, view
 
 #: Gradient maps that are gathered before their centres are computed: EM is batched, and 16 maps of 320² are 7 MB.
 _MAPS_AT_ONCE = 16
@@ -100,28 +100,31 @@ def channel_centres(
 
     Raises
     ------
-    DatasetError: a region needs a box and there is none.
-    OptionError, BackboneError: as :func:`partscope.maps.gradient_maps`.
+    DatasetError: a region needs a box and there is none, or it has no area in the picture; a box that reaches over the
+        picture is clipped.
+    OptionError: there is no spec. OptionError, BackboneError: as :func:`partscope.maps.gradient_maps`.
     """
+    if not specs:
+        raise OptionError("no way from a channel to a point is given; give at least one CentreSpec.")
+    boxes = [region_box(spec.region, image.size, box) for spec in specs]
     rows: dict[int, Tensor] = {}
     for group in _groups(specs):
         first = specs[group[0]]
         # The network sees the same input for "image" and "mask"; the mask, on the maps' own grid, is made below.
-        seen = view(backbone.preprocessing, image, "crop" if first.region == "crop" else "image", box)
+        region = "crop" if first.region == "crop" else "image"
+        seen = view(backbone.preprocessing, image, region, boxes[group[0]])
         pieces: dict[int, list[Tensor]] = {index: [] for index in group}
         for maps in _batches_of_maps(backbone, seen, first, channels, chunk):
-            scale = seen.inputs.shape[-1] / maps.shape[-1]
+            height, width = maps.shape[1:]
+            side = seen.inputs.shape[-1]
+            cell = torch.tensor([side / width, side / height], dtype=torch.float64)
             for index in group:
-                spec = specs[index]
+                spec, spec_box = specs[index], boxes[index]
                 mask = None
-                if spec.region == "mask":
-                    if box is None:
-                        raise DatasetError(
-                            "the region 'mask' needs a bounding box; give one, or use the region 'image'."
-                        )
-                    mask = box_mask(maps.shape[-1], seen.extent, box)
+                if spec.region == "mask" and spec_box is not None:
+                    mask = box_mask((height, width), seen.extent, spec_box)
                 found = find_centres(maps, spec.centre, mask, **spec.options)
-                pieces[index].append(seen.to_image(found.points.double() * scale).cpu())
+                pieces[index].append(seen.to_image(found.points.cpu().double() * cell))
         for index, parts in pieces.items():
             rows[index] = torch.cat(parts) if parts else torch.empty(0, 2, dtype=torch.float64)
     return torch.stack([rows[index] for index in range(len(specs))])

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from partscope.backbones.preprocessing import Box, Preprocessing
+from partscope.dataset import check_box, clip_box
 from partscope.errors import DatasetError, OptionError
 
 REGIONS = ("image", "mask", "crop")
@@ -56,34 +57,56 @@ def view(preprocessing: Preprocessing, image: Image.Image, region: str, box: Box
     Parameters
     ----------
     region: `"image"`, `"mask"` or `"crop"`.
-    box: `(x, y, width, height)` in pixels; needed for `"mask"` and `"crop"`.
+    box: `(x, y, width, height)` in pixels; needed for `"mask"` and `"crop"`, clipped to the picture, and not looked at for
+        `"image"`.
 
     Raises
     ------
-    DatasetError: the region needs a box and there is none.
+    DatasetError: the region needs a box and there is none, or it has no area in the picture.
+    OptionError: there is no such region.
     """
-    if not needs_box(region):
-        box = None
-    elif box is None:
-        raise DatasetError(
-            f"the region {region!r} needs a bounding box; give one, or use the region 'image'."
-        )
+    box = region_box(region, image.size, box)
     if region == "crop" and box is not None:
         return View(preprocessing(image, box), (box[0], box[1]), (box[2], box[3]))
     size = (float(image.width), float(image.height))
-    mask = None if box is None else box_mask(preprocessing.input_size, size, box)
+    side = preprocessing.input_size
+    mask = None if box is None else box_mask((side, side), size, box)
     return View(preprocessing(image), (0.0, 0.0), size, mask)
 
 
-def box_mask(side: int, size: tuple[float, float], box: Box) -> Tensor:
-    """Return the (S, S) bool mask of the input pixels whose centre lies in the box; at least one pixel is set."""
-    centres = torch.arange(side, dtype=torch.float64) + 0.5
+def region_box(region: str, size: tuple[int, int], box: Box | None) -> Box | None:
+    """Return what a region uses of a box: nothing, or the box clipped to a picture of `size`; errors as :func:`view`."""
+    if not needs_box(region):
+        return None
+    if box is None:
+        raise DatasetError(
+            f"the region {region!r} needs a bounding box; give one, or use the region 'image'."
+        )
+    return clip_box(check_box(box, size, f"the region {region!r}"), size)[0]
+
+
+def box_mask(grid: tuple[int, int], size: tuple[float, float], box: Box) -> Tensor:
+    """Return which cells of a grid over a picture have their centre in a box; at least one has.
+
+    Parameters
+    ----------
+    grid: rows and columns (h, w).
+    size: width and height of the picture in pixels.
+    box: `(x, y, width, height)` in pixels of the picture.
+
+    Returns
+    -------
+    (h, w) bool.
+    """
     inside = []
-    for start, length, whole in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
-        position = centres * (whole / side)
+    for cells, whole, start, length in (
+        (grid[0], size[1], box[1], box[3]),
+        (grid[1], size[0], box[0], box[2]),
+    ):
+        position = (torch.arange(cells, dtype=torch.float64) + 0.5) * (whole / cells)
         hit = (position >= start) & (position <= start + length)
         if not hit.any():
-            # A box thinner than an input pixel still has a nearest one.
+            # A box thinner than a cell still has a nearest one.
             hit[(position - (start + length / 2)).abs().argmin()] = True
         inside.append(hit)
-    return inside[1][:, None] & inside[0][None, :]
+    return inside[0][:, None] & inside[1][None, :]

@@ -198,7 +198,7 @@ class ChannelDetector(PartDetector):
         channels, maps, seen = self.part_maps(image, box)
         centres = find_centres(maps, spec.centre, seen.mask, **spec.options)
         share = concentration(maps, centres.points, seen.mask)
-        in_image = seen.to_image(centres.points.double()).cpu().numpy()
+        in_image = seen.to_image(centres.points.cpu().double()).numpy()
         row = {channel: i for i, channel in enumerate(channels)}
         points = np.full((len(self.parts_), 2), np.nan)
         score = np.zeros(len(self.parts_))
