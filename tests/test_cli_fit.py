@@ -342,8 +342,6 @@ def test_the_scan_of_another_command_is_not_overwritten(
     folder = tmp_path / "scan"
     argv = (*all_images, "--out", tmp_path / "m", "--scan-folder", folder)
     assert run(capsys, *argv).code == 0
-    ran = run(capsys, *argv, "--rule", "mean")
-    assert ran.code in (0, 2)  # another ranking may give the same candidates
     ran = run(capsys, *argv, "--region", "crop")
     assert ran.code == 2
     assert str(folder) in ran.error

@@ -100,7 +100,7 @@ def test_demo(tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: pyte
         "tiny_cub",
         "mixture, Full",
         "0.250",
-        "0.200 to 0.300",
+        "0.200…0.300",
         "0.17",
         "report.html",
     ):

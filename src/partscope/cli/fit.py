@@ -99,7 +99,7 @@ def fit(
         typer.Option(
             "--quantile",
             metavar="Q",
-            help="Cut of the map for mixture and centroid; 0.9 by default.",
+            help="Cut of the map for mixture and centroid; by default the network's.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
@@ -187,6 +187,7 @@ def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
     method: a registered method.
     given: values by parameter name.
     """
+    from partscope.channel_centres import CentreSpec
     from partscope.detectors import detector_class
 
     cls = detector_class(method)
@@ -197,8 +198,9 @@ def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
             raise OptionError(f"the method {method!r} does not use {_flag(name)}; {has}.")
     options.check_search(given.get("search"), given.get("shortlist"))
     detector = cls(**given)
-    spec = getattr(detector, "spec", None)
-    if spec is not None:
+    if "centre" in known:
+        # The other fields are given so that a wrong one is refused before the data is read.
+        spec = CentreSpec(detector.centre, detector.region, detector.reduction)
         for name in {"quantile", "sigma"} & set(given) - set(spec.options):
             raise OptionError(f"the centre {spec.centre!r} does not use {_flag(name)}; leave it out.")
     return detector
@@ -319,6 +321,7 @@ def _document(
         "train_ids": detector.train_ids_,
         "skipped": skipped_rows((*drawn.skipped, *detector.skipped_)),
         "settings": detector.get_params(deep=False),
+        "cut": getattr(getattr(detector, "spec_", None), "quantile", None),
         "notes": notes,
         "versions": environment_facts(),
     }

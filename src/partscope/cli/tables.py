@@ -16,7 +16,7 @@ def show_results(output: Output, rows: Sequence[Row], title: str = "") -> None:
 
     published = any(row.get("published") is not None for row in rows)
     headers = [
-        "Method", "Error", "95 % interval", "Prior,\nimage", "Prior,\nbox", "Skill", "PCK@0.1", "Coverage", "Images",
+        "Method", "Error", "95 %\ninterval", "Prior,\nimage", "Prior,\nbox", "Skill", "PCK\n@0.1", "Coverage", "Images",
     ]  # fmt: skip
     cells = [
         [
