@@ -4,24 +4,33 @@
 >>> birds = load_dataset("cub", "CUB_200_2011")
 >>> detector = PartDetector(backbone="efficientnet_lite0").fit(birds.train)
 >>> found = detector.predict(["robin.jpg"])
+
+Names are imported when they are first used, so that `import partscope` and `partscope --help` need not wait for torch.
 """
 
-from partscope.backbones import Backbone, Preprocessing, get_backbone
-from partscope.dataset import PartDataset, Sample, Skipped, dataset_from_arrays
-from partscope.detectors import (
-    ChannelDetector,
-    PartDetector,
-    PriorDetector,
-    TransferDetector,
-    register_detector,
-)
-from partscope.errors import PartscopeError, PartscopeWarning
-from partscope.evaluation import Evaluation, compare, evaluate
-from partscope.formats import load_dataset
-from partscope.images import load_image
-from partscope.predictions import PartPredictions
-from partscope.prior import StaticPrior
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from partscope.version import __version__
+
+if TYPE_CHECKING:
+    from partscope.backbones import Backbone, Preprocessing, get_backbone
+    from partscope.dataset import PartDataset, Sample, Skipped, dataset_from_arrays
+    from partscope.detectors import (
+        ChannelDetector,
+        PartDetector,
+        PriorDetector,
+        TransferDetector,
+        register_detector,
+    )
+    from partscope.errors import PartscopeError, PartscopeWarning
+    from partscope.evaluation import Evaluation, compare, evaluate
+    from partscope.formats import load_dataset
+    from partscope.images import load_image
+    from partscope.predictions import PartPredictions
+    from partscope.prior import StaticPrior
 
 __all__ = [
     "Backbone",
@@ -47,3 +56,34 @@ __all__ = [
     "load_image",
     "register_detector",
 ]
+
+_HOMES = {
+    "backbones": ("Backbone", "Preprocessing", "get_backbone"),
+    "dataset": ("PartDataset", "Sample", "Skipped", "dataset_from_arrays"),
+    "detectors": (
+        "ChannelDetector",
+        "PartDetector",
+        "PriorDetector",
+        "TransferDetector",
+        "register_detector",
+    ),
+    "errors": ("PartscopeError", "PartscopeWarning"),
+    "evaluation": ("Evaluation", "compare", "evaluate"),
+    "formats": ("load_dataset",),
+    "images": ("load_image",),
+    "predictions": ("PartPredictions",),
+    "prior": ("StaticPrior",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -241,8 +241,15 @@ class ChannelDetector(PartDetector):
                     f"{config.path}: the model was fitted with an own network ({name}), which a model file does not "
                     "hold; give it with load(path, backbone=…)."
                 )
+            sizes = Fields(config.path, stored.take("preprocessing", dict))
             try:
-                backbone = self._make_backbone()
+                # The layer and size that were used, not the defaults of this version.
+                backbone = get_backbone(
+                    self.backbone,
+                    layer=stored.take("layer", str),
+                    input_size=sizes.take("input_size", int),
+                    weights=self.weights,
+                )
             except BackboneError as error:
                 raise BackboneError(
                     f"{config.path}: the model's backbone cannot be made again: {error}"
