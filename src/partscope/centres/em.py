@@ -1,6 +1,6 @@
 """Weighted EM for two Gaussian components on many point sets at once.
 
-The logarithm of a component's share times its density is a polynomial in the monomials (1, x, y, x², xy, y²), and all that
+The logarithm of a component's share times its density is a polynomial in the monomials (1, x, y, x², y², xy), and all that
 the M-step needs are the weighted sums of the same six monomials. Kept as one (6, n) matrix per point set, they make
 
 - the E-step a product with the difference of the two components' coefficients, and a sigmoid;
@@ -10,7 +10,7 @@ The likelihood, whose logarithm costs as much as all the rest of a step, is only
 it: a step raises it by at least as much as the expected complete-data log-likelihood (Dempster, Laird and Rubin 1977), which is
 linear in the moments and comes for nothing. As long as that alone reaches the tolerance the step cannot have been the last.
 
-Parameters of M sets are (M, 2, 6): share, mean x, mean y, and the covariance's xx, xy, yy. Coordinates are relative to each
+Parameters of M sets are (M, 2, 6): share, mean x, mean y, and the covariance's xx, yy, xy. Coordinates are relative to each
 set's weighted mean, the pivot: about a distant origin float32 would lose half its digits.
 """
 
@@ -54,7 +54,7 @@ def fit_two_components(
     """
     count = len(points)
     fitted = Fitted(
-        points.new_tensor([0.5, math.nan, math.nan, floor, 0, floor]).repeat(count, 2, 1),
+        points.new_tensor([0.5, math.nan, math.nan, floor, floor, 0]).repeat(count, 2, 1),
         points.new_full((count,), -math.inf),
         torch.zeros(count, dtype=torch.long, device=points.device),
     )
@@ -66,9 +66,11 @@ def fit_two_components(
     at_once = _POINTS_AT_ONCE.get(points.device.type, _POINTS_AT_ONCE["cpu"])
     size = max(1, at_once // max(1, points.shape[1]))
     work, waiting = _Work.load(points, weights, waiting[:size], floor), waiting[size:]
+    # The two large intermediate results have a place of their own: new memory in every step costs more than what is computed.
+    scratch = points.new_empty(2, len(work.rows), 1, points.shape[1])
     idle = 0
     while idle < len(work.rows):
-        finished = work.step(floor, tolerance, max_iterations)
+        finished = work.step(scratch, floor, tolerance, max_iterations)
         if not len(finished):
             continue
         work.record(fitted, finished)
@@ -112,8 +114,8 @@ class _Work:
         monomials = points.new_empty(len(rows), 6, points.shape[1])
         monomials[:, 0] = 1
         torch.sub(points.mT, pivot.mT, out=monomials[:, 1:3])
-        torch.mul(monomials[:, 1:2], monomials[:, 1:3], out=monomials[:, 3:5])
-        torch.mul(monomials[:, 2], monomials[:, 2], out=monomials[:, 5])
+        torch.mul(monomials[:, 1:3], monomials[:, 1:3], out=monomials[:, 3:5])
+        torch.mul(monomials[:, 1], monomials[:, 2], out=monomials[:, 5])
         moments = _wide(torch.bmm(weights.unsqueeze(1), monomials.mT)[:, 0])
         parameters = _start(moments, floor)
         return cls(
@@ -129,15 +131,16 @@ class _Work:
             torch.ones_like(rows, dtype=torch.bool),
         )
 
-    def step(self, floor: float, tolerance: float, max_iterations: int) -> Tensor:
-        """Take one EM step on every set and return the positions of those that it finished."""
+    def step(self, scratch: Tensor, floor: float, tolerance: float, max_iterations: int) -> Tensor:
+        """Take one EM step on every set and return the positions of those that it finished; scratch: (2, ≥ k, 1, n)."""
+        difference, responsible = scratch[:, : len(self.rows)].unbind()
         # The lighter component's moments are summed, the heavier one's are the rest of the whole: half the work, and both
         # keep their digits.
         heavy, light = self.coefficients.unbind(dim=1)
         swapped = (self.parameters[:, 0, 0] < self.parameters[:, 1, 0]).unsqueeze(1)
         heavy, light = torch.where(swapped, light, heavy), torch.where(swapped, heavy, light)
-        difference = torch.bmm((light - heavy).to(self.monomials.dtype).unsqueeze(1), self.monomials)
-        responsible = torch.sigmoid(difference)
+        torch.bmm((light - heavy).to(self.monomials.dtype).unsqueeze(1), self.monomials, out=difference)
+        torch.sigmoid(difference, out=responsible)
         responsible[:, 0] *= self.weights
         second = _wide(torch.bmm(responsible, self.monomials.mT)[:, 0])
         second = torch.where(swapped, self.moments - second, second)
@@ -193,33 +196,35 @@ _NARROW = 1 / 3
 
 def _start(moments: Tensor, floor: float) -> Tensor:
     """Two concentric components at the mean: a narrow one, which is to find the object, and one as wide as the whole set."""
-    mass, x, y, xx, xy, yy = moments.unbind(dim=-1)
-    x, y = x / mass, y / mass
-    half = torch.full_like(x, 0.5)
-    a, b, c = xx / mass - x * x, xy / mass - x * y, yy / mass - y * y
-    spreads = [(half, x, y, a * f + floor, b * f, c * f + floor) for f in (_NARROW**2, 1)]
-    return torch.stack([torch.stack(spread, dim=-1) for spread in spreads], dim=1)
+    whole = _maximise(moments, 0.0)
+    half = torch.full_like(whole[:, :1], 0.5)
+    mean, variances, covariance = whole[:, 1:3], whole[:, 3:5], whole[:, 5:]
+    return torch.stack(
+        [torch.cat((half, mean, variances * f + floor, covariance * f), dim=-1) for f in (_NARROW**2, 1)],
+        dim=1,
+    )
 
 
 def _maximise(moments: Tensor, floor: float) -> Tensor:
-    """M-step: parameters from the weighted sums of the monomials per component, (k, 2, 6); the set's weights sum to 1."""
+    """M-step: parameters (..., 6) from the weighted sums of the monomials per component, where a set's weights sum to 1."""
     # A component that lost all its points is left with no share, at the pivot.
-    mass = moments[..., :1].clamp_min(torch.finfo(torch.float32).tiny)
-    _, x, y, xx, xy, yy = (moments / mass).unbind(dim=-1)
+    share = moments[..., :1].clamp_min(torch.finfo(torch.float32).tiny)
+    scaled = moments[..., 1:] / share
+    mean, squares, product = scaled[..., :2], scaled[..., 2:4], scaled[..., 4:]
     # Exact variances cannot be negative, rounded ones can.
-    a = torch.addcmul(xx, x, x, value=-1).clamp_min_(0).add_(floor)
-    b = torch.addcmul(xy, x, y, value=-1)
-    c = torch.addcmul(yy, y, y, value=-1).clamp_min_(0).add_(floor)
-    return torch.stack((mass[..., 0], x, y, a, b, c), dim=-1)
+    variances = torch.addcmul(squares, mean, mean, value=-1).clamp_min_(0).add_(floor)
+    covariance = torch.addcmul(product, mean[..., :1], mean[..., 1:], value=-1)
+    return torch.cat((share, mean, variances, covariance), dim=-1)
 
 
 def _coefficients(parameters: Tensor) -> Tensor:
-    """Coefficients of the monomials in log(share · density), (k, 2, 6)."""
-    share, x, y, a, b, c = parameters.unbind(dim=-1)
-    inverse = 1 / torch.addcmul(a * c, b, b, value=-1)
-    xx, xy, yy = c * inverse, b * inverse, a * inverse
-    at_x, at_y = torch.addcmul(xx * x, xy, y, value=-1), torch.addcmul(yy * y, xy, x, value=-1)
-    # log share − ½ log det − ½ mean·precision·mean − log 2π
-    constant = torch.addcmul(torch.log(share * share * inverse), at_x, x, value=-1)
-    constant = torch.addcmul(constant, at_y, y, value=-1) / 2 - math.log(2 * math.pi)
-    return torch.stack((constant, at_x, at_y, xx / -2, xy, yy / -2), dim=-1)
+    """Coefficients of the monomials in log(share · density), (..., 6)."""
+    share, mean, variances, covariance = parameters.split_with_sizes((1, 2, 2, 1), dim=-1)
+    determinant = variances[..., :1] * variances[..., 1:] - covariance * covariance
+    # The precision matrix is [[c, −b], [−b, a]] / determinant.
+    diagonal, other = variances.flip(-1) / determinant, covariance / determinant
+    pulled = torch.addcmul(diagonal * mean, other, mean.flip(-1), value=-1)
+    # log share − ½ log determinant − ½ mean·precision·mean − log 2π
+    constant = torch.log(share * share / determinant) - (pulled * mean).sum(dim=-1, keepdim=True)
+    constant = constant / 2 - math.log(2 * math.pi)
+    return torch.cat((constant, pulled, diagonal / -2, other), dim=-1)

@@ -115,7 +115,6 @@ def fit_mixture(
     A map without weight has means of NaN.
     """
     fitted = fit_two_components(sets.points, sets.weights, floor, tolerance, max_iterations)
-    share, x, y, a, b, c = fitted.parameters.unbind(dim=-1)
-    mean = torch.stack((x, y), dim=-1)
+    share, _, _, a, c, b = fitted.parameters.unbind(dim=-1)
     covariance = torch.stack((torch.stack((a, b), dim=-1), torch.stack((b, c), dim=-1)), dim=-2)
-    return Mixture(share, mean, covariance, fitted.log_likelihood, fitted.steps)
+    return Mixture(share, fitted.parameters[..., 1:3], covariance, fitted.log_likelihood, fitted.steps)
