@@ -1,0 +1,161 @@
+"""Table 1 as one call: its rows against detectors fitted one by one, its comparisons, its continuation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from torch import nn
+
+from networks import backbone_of, seeded
+from partscope import ChannelDetector
+from partscope.channel_centres import CentreSpec
+from partscope.errors import OptionError
+from partscope.formats import load_dataset
+from partscope.reproduce import (
+    PUBLISHED,
+    Variant,
+    ablation_variants,
+    measure_table1,
+    run_variants,
+    table1_variants,
+)
+
+
+@pytest.fixture(scope="module")
+def network():
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 6, 3, padding=1), nn.ReLU())
+    return backbone_of(seeded(layers).float(), "3", side=32)
+
+
+@pytest.fixture
+def data(tiny_cub):
+    return load_dataset("cub", tiny_cub)
+
+
+@pytest.fixture
+def table(data, network):
+    return measure_table1(data, network, limit=None, search="exhaustive")
+
+
+def test_rows_are_those_of_the_issue(table):
+    assert list(table.evaluations) == [
+        "prior in image",
+        "prior in box",
+        "Part Transfer, BB",
+        "MaxG, Full",
+        "mixture, Full",
+        "MaxG, BB as mask",
+        "mixture, BB as mask",
+        "MaxG, BB as crop",
+        "mixture, BB as crop",
+    ]
+
+
+@pytest.mark.parametrize("region", ["image", "mask", "crop"])
+@pytest.mark.parametrize("centre", ["maximum", "mixture"])
+def test_a_row_equals_a_detector_fitted_for_it(data, network, table, region, centre):
+    detector = ChannelDetector(backbone=network, centre=centre, region=region, search="exhaustive")
+    detector.fit(data.train)
+    outcome = next(
+        item
+        for item in table.outcomes
+        if (item.variant.spec.region, item.variant.spec.centre) == (region, centre)
+    )
+    assert dict(zip(outcome.ranking.parts, outcome.ranking.best.tolist(), strict=True)) == {
+        **dict.fromkeys(data.parts, -1),
+        **detector.channels_,
+    }
+    expected = detector.predict(data.test)
+    # A scan keeps its centres in float32.
+    np.testing.assert_allclose(outcome.predictions.points, expected.points, atol=1e-3)
+    assert outcome.evaluation.error == pytest.approx(detector.evaluate(data.test).error, abs=1e-4)
+
+
+def test_document_is_json_with_the_contracts_keys(table):
+    document = json.loads(json.dumps(table.document(), allow_nan=False))
+    keys = {
+        "method",
+        "backbone",
+        "layer",
+        "input_size",
+        "centre",
+        "region",
+        "images",
+        "parts",
+        "error",
+        "pck",
+    }
+    keys |= {"coverage", "prior", "skill", "per_part", "name", "published"}
+    for row in document["rows"]:
+        assert keys <= set(row)
+    channel = [row for row in document["rows"] if row["method"] == "channel"]
+    assert all(row["search"] == "exhaustive" and row["channels_compared"] == 6 for row in channel)
+    by_name = {row["name"]: row["published"] for row in document["rows"]}
+    assert by_name["mixture, Full"] == PUBLISHED["mixture", "Full"]
+    assert by_name["Part Transfer, BB"] == PUBLISHED["transfer", "BB"]
+    assert by_name["prior in box"] is None
+
+
+def test_comparisons_are_the_differences_of_the_rows(table):
+    document = table.document()
+    error = {row["name"]: row["error"]["diagonal"]["mean"] for row in document["rows"]}
+    assert document["comparisons"]
+    for item in document["comparisons"]:
+        better, _, worse = item["comparison"].partition(" over ")
+        assert item["difference"] == pytest.approx(error[worse] - error[better])
+        assert item["ci95"][0] <= item["difference"] <= item["ci95"][1]
+
+
+def test_continuing_gives_the_same_document(data, network, table, tmp_path):
+    options = {"limit": None, "search": "exhaustive", "folder": tmp_path}
+    first = measure_table1(data, network, **options).document()
+    blocks = sorted(tmp_path.rglob("block-*.safetensors"))
+    before = {path: path.read_bytes() for path in blocks}
+    blocks[0].unlink()
+    again = measure_table1(data, network, **options).document()
+    assert again == first == table.document()
+    assert {path: path.read_bytes() for path in blocks} == before
+
+
+def test_without_boxes_only_full_rows_remain(data, network):
+    import dataclasses
+
+    bare = dataclasses.replace(data, samples=tuple(sample.with_box(None) for sample in data))
+    names = list(measure_table1(bare, network, limit=None, search="exhaustive").evaluations)
+    assert names == ["prior in image", "MaxG, Full", "mixture, Full"]
+
+
+def test_regions_can_be_chosen(data, network):
+    table = measure_table1(data, network, limit=None, search="exhaustive", regions=("mask",))
+    assert [outcome.variant.spec.region for outcome in table.outcomes] == ["mask", "mask"]
+
+
+def test_ablation_changes_one_thing_at_a_time():
+    base, *others = ablation_variants(0.9)
+    assert base == Variant("as in the table", CentreSpec())
+    for variant in others:
+        spec, first = variant.spec.as_dict(), base.spec.as_dict()
+        changed = [key for key in spec if spec[key] != first[key]]
+        changed += ["rule"] * (variant.rule != base.rule)
+        changed += ["normalise"] * (variant.normalise != base.normalise)
+        assert len(changed) == 1, variant
+
+
+def test_ablation_is_measured(data, network):
+    table = measure_table1(data, network, limit=None, search="exhaustive", ablation=True)
+    assert [item.variant for item in table.outcomes] == ablation_variants(network.cut)
+    base = table.outcomes[0].evaluation.error
+    document = table.document()
+    assert document["rows"][2]["error"]["diagonal"]["mean"] == base
+    assert len(document["comparisons"]) == len(table.outcomes) - 1
+
+
+def test_the_networks_cut_is_used():
+    assert {variant.spec.quantile for variant in table1_variants(("image",), 0.95)} == {0.95}
+
+
+def test_unknown_search(data, network):
+    with pytest.raises(OptionError, match="search must be one of shortlist, exhaustive"):
+        run_variants(data.train, data.test, network, table1_variants(("image",), 0.9), search="fast")
