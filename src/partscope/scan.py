@@ -6,6 +6,7 @@ with the same bytes. Of a channel in an image only the centre is kept (two numbe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 
 from partscope.backbones.core import Backbone
 from partscope.channel_centres import CentreSpec, channel_centres
-from partscope.dataset import PartDataset, Sample, Skipped
-from partscope.errors import DatasetError, ImageError, OptionError
+from partscope.dataset import PartDataset, Sample, Skipped, clip_box
+from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
 from partscope.images import load_image
 from partscope.progress import track
 from partscope.scan_store import Block, ScanStore
+from partscope.views import needs_box
 
 #: Images per block: small enough that a kill costs little, large enough that files are few.
 BLOCK = 8
@@ -91,14 +93,24 @@ def scan(
     ------
     ScanError: the folder belongs to another scan, or a block cannot be written.
     ImageError, DatasetError: with `on_error="raise"`, an image cannot be read or lacks a needed box.
-    OptionError, BackboneError: as :func:`partscope.channel_centres.channel_centres`.
+    OptionError: an option has an unknown value, or there is no such channel. BackboneError: as
+        :meth:`partscope.backbones.Backbone.activations`.
+
+    Warns
+    -----
+    PartscopeWarning: boxes that a region uses reach over their images and are clipped (how many), or a block of the folder
+        is damaged and is computed again.
     """
     if block < 1:
         raise OptionError(f"a block must hold at least 1 image, not {block}.")
-    wanted = np.arange(backbone.channels) if channels is None else np.asarray(channels, dtype=np.int64)
+    if on_error not in ("raise", "skip"):
+        raise OptionError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
     specs = tuple(specs)
     if not specs:
         raise OptionError("a scan needs at least one way from a channel to a point (CentreSpec).")
+    wanted = _checked_channels(channels, backbone.channels)
+    if any(needs_box(spec.region) for spec in specs):
+        _warn_of_clipping(dataset)
     store = None
     if folder is not None:
         store = ScanStore(folder, _manifest(dataset, backbone, specs, wanted, block))
@@ -133,6 +145,8 @@ def scan(
             if store:
                 store.write(index, finished[index])
             current, failures = [], []
+    if store:
+        store.tidy()
     blocks = [finished[index] for index in range(len(starts))]
     empty = np.empty((0, len(specs), len(wanted), 2), dtype=np.float32)
     return Scan(
@@ -152,7 +166,7 @@ def _centres_of(
     chunk: int | None,
 ) -> NDArray[np.float32]:
     image = load_image(sample.image)
-    if image.size != sample.size:
+    if image.size != tuple(sample.size):
         raise DatasetError(
             f"{sample.image}: the image has {image.width}×{image.height} pixels where the data set states "
             f"{sample.size[0]}×{sample.size[1]}; use the image that was annotated."
@@ -164,6 +178,27 @@ def _centres_of(
     except DatasetError as error:
         raise DatasetError(f"{sample.image}: {error}") from error
     return np.asarray(found.numpy(), dtype=np.float32)
+
+
+def _checked_channels(channels: Sequence[int] | None, count: int) -> NDArray[np.int64]:
+    """Return the channel numbers, all by default; a wrong one is found here, before the first image."""
+    if channels is None:
+        return np.arange(count, dtype=np.int64)
+    for channel in channels:
+        if channel != int(channel) or not 0 <= channel < count:
+            raise OptionError(f"there is no channel {channel}; the layer has {count}, numbered from 0.")
+    return np.array([int(channel) for channel in channels], dtype=np.int64)
+
+
+def _warn_of_clipping(dataset: PartDataset) -> None:
+    clipped = sum(sample.box is not None and clip_box(sample.box, sample.size)[1] for sample in dataset)
+    if clipped:
+        warnings.warn(
+            f"{dataset.name}: {clipped} of {len(dataset)} bounding boxes reached over the border of their images and were "
+            "clipped.",
+            PartscopeWarning,
+            stacklevel=3,
+        )
 
 
 def _manifest(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from partscope.atomic import atomic_write
@@ -19,6 +22,8 @@ from partscope.errors import PartscopeError, PartscopeWarning, ScanError
 
 MANIFEST = "scan.json"
 _KEEP = "what was finished is kept, and the same call continues from there"
+
+_KEY = "scan"
 
 Block = tuple[NDArray[np.float32], tuple[Skipped, ...]]
 
@@ -38,24 +43,38 @@ class ScanStore:
 
     def __init__(self, folder: str | Path, manifest: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self._opened = time.time()
         file = self.folder / MANIFEST
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+            text = file.read_text(encoding="utf-8") if file.exists() else None
         except (OSError, ValueError) as error:
             raise ScanError(f"{file}: the scan's folder cannot be used ({error}); choose another.") from error
-        if known is None:
-            if any(self.folder.glob("block-*.safetensors")):
-                raise ScanError(
-                    f"{self.folder}: holds blocks but no {MANIFEST}; choose another folder or empty it."
-                )
-            self._write(file, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
-        elif known != dict(manifest):
-            differing = sorted(
-                key
-                for key in {*known, *manifest}
-                if not isinstance(known, dict) or known.get(key) != manifest.get(key)
+        if text is not None:
+            self._compare(file, text, manifest)
+            return
+        if any(self.folder.glob("block-*.safetensors")):
+            raise ScanError(
+                f"{self.folder}: holds blocks but no {MANIFEST}; choose another folder or empty it."
             )
+        self._write(file, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+
+    def _compare(self, file: Path, text: str, manifest: Mapping[str, Any]) -> None:
+        try:
+            known = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ScanError(
+                f"{file}: is not the manifest of a scan ({error}); choose another folder or remove this one."
+            ) from error
+        if not isinstance(known, dict):
+            raise ScanError(
+                f"{file}: is not the manifest of a scan; choose another folder or remove this one."
+            )
+        missing = object()
+        differing = sorted(
+            key for key in {*known, *manifest} if known.get(key, missing) != manifest.get(key, missing)
+        )
+        if differing:
             raise ScanError(
                 f"{self.folder}: holds the scan of something else (differs in {', '.join(differing)}); "
                 "choose another folder or remove this one."
@@ -72,11 +91,16 @@ class ScanStore:
         try:
             with safe_open(file, framework="numpy") as content:
                 centres = content.get_tensor("centres")
-                failed = json.loads((content.metadata() or {}).get("failures", "[]"))
+                facts = json.loads((content.metadata() or {})[_KEY])
             if centres.shape != shape or centres.dtype != np.float32:
                 raise ValueError(f"centres of shape {centres.shape} where {shape} is needed")
-            return centres, tuple(Skipped(str(name), str(reason)) for name, reason in failed)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            failures = tuple(Skipped(str(name), str(reason)) for name, reason in facts["failures"])
+            if facts["sha256"] != _checksum(centres, failures):
+                raise ValueError("its checksum does not fit its content")
+            return centres, failures
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever damaged bytes lead the reader to
             warnings.warn(
                 f"{file}: the block is damaged ({error}) and is computed again.",
                 PartscopeWarning,
@@ -91,12 +115,29 @@ class ScanStore:
         ------
         ScanError: the disk is full or the folder cannot be written; finished blocks are kept.
         """
-        centres, failures = block
-        metadata = {"failures": json.dumps([[item.id, item.reason] for item in failures])}
-        self._write(self._file(index), save({"centres": np.ascontiguousarray(centres)}, metadata))
+        centres, failures = np.ascontiguousarray(block[0]), block[1]
+        facts = {
+            "failures": [[item.id, item.reason] for item in failures],
+            "sha256": _checksum(centres, failures),
+        }
+        # One metadata key alone: the order of several is not fixed by the library, and the bytes shall be.
+        self._write(self._file(index), save({"centres": centres}, {_KEY: json.dumps(facts)}))
+
+    def tidy(self) -> None:
+        """Remove half-written files that a run killed before this one has left."""
+        for file in self.folder.glob(".partial-*"):
+            with contextlib.suppress(OSError):
+                if file.stat().st_mtime < self._opened:
+                    file.unlink()
 
     def _write(self, file: Path, data: bytes) -> None:
         try:
             atomic_write(file, data)
         except PartscopeError as error:
             raise ScanError(f"{str(error).rstrip('.')}; {_KEEP}.") from error
+
+
+def _checksum(centres: NDArray[np.float32], failures: tuple[Skipped, ...]) -> str:
+    digest = hashlib.sha256(json.dumps([[item.id, item.reason] for item in failures]).encode())
+    digest.update(np.ascontiguousarray(centres).tobytes())
+    return digest.hexdigest()
