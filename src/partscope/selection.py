@@ -35,7 +35,7 @@ class Ranking:
     Parameters
     ----------
     parts: P part names.
-    channels: (K,) channel numbers that were compared, ascending.
+    channels: (K,) channel numbers that were compared.
     cost: (P, K) float64, the rule's value: mean squared (Eq. 3 divided by the number of images), mean or median normalised
         distance; NaN for a part that is never visible.
     order: (P, K) positions into `channels`, best first.
