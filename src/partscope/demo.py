@@ -29,10 +29,10 @@ class DemoSettings:
         network's own. shortlist: channels compared per part. random_state: of the drawing and of the draw of images.
     """
 
-    train: int = 32
-    test: int = 32
+    train: int = 40
+    test: int = 40
     classes: int = 8
-    input_size: int = 160
+    input_size: int = 224
     shortlist: int = 2
     random_state: int = 0
 
