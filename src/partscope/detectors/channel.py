@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from partscope.detectors.base import Located, PartDetector
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.queries import Box
 from partscope.detectors.registry import register_detector
-from partscope.errors import BackboneError, DatasetError, ModelFileError, OptionError
+from partscope.errors import BackboneError, DatasetError, ModelFileError, OptionError, PartscopeWarning
 from partscope.maps import gradient_maps
 from partscope.scan import scan
 from partscope.selection import NORMALISERS, RULES, Ranking, rank_channels
@@ -150,6 +151,7 @@ class ChannelDetector(PartDetector):
             raise DatasetError(
                 f"{dataset.name}: not one training image could be read; the first: {scanned.failures[0].reason}"
             )
+        self._check_shown(dataset, dataset[usable])
         self.skipped_ = scanned.failures
         self.backbone_ = backbone
         self.spec_ = spec
@@ -161,6 +163,22 @@ class ChannelDetector(PartDetector):
             normalise=self.normalise,
         )
         self._select()
+
+    def _check_shown(self, dataset: PartDataset, usable: PartDataset) -> None:
+        """Say which parts were lost with images that could not be read; the base class has seen the annotation alone."""
+        shown = np.asarray(usable.visible.any(axis=0))
+        lost = np.asarray(dataset.visible.any(axis=0)) & ~shown
+        if not shown.any():
+            raise DatasetError(
+                f"{dataset.name}: no part is visible in any training image that could be read; mend the others."
+            )
+        if lost.any():
+            names = ", ".join(part for part, gone in zip(dataset.parts, lost, strict=True) if gone)
+            warnings.warn(
+                f"{dataset.name}: no training image that could be read shows {names}; these parts will never be found.",
+                PartscopeWarning,
+                stacklevel=4,
+            )
 
     def _select(self) -> None:
         winners = zip(self.ranking_.parts, self.ranking_.best.tolist(), strict=True)
@@ -189,9 +207,10 @@ class ChannelDetector(PartDetector):
         image: upright RGB picture.
         box: `(x, y, width, height)` in pixels, needed where `needs_box`.
         """
-        seen = view(self.backbone_.preprocessing, image, self.region, box)
+        spec = self.spec_
+        seen = view(self.backbone_.preprocessing, image, spec.region, box)
         channels = sorted(set(self.channels_.values()))
-        return channels, gradient_maps(self.backbone_, seen.inputs, channels, reduction=self.reduction), seen
+        return channels, gradient_maps(self.backbone_, seen.inputs, channels, reduction=spec.reduction), seen
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
         spec = self.spec_
@@ -271,6 +290,9 @@ class ChannelDetector(PartDetector):
                 "save the detector again."
             )
         order = np.stack([np.lexsort((channels, row)) for row in np.nan_to_num(cost, nan=np.inf)])
+        if isinstance(self.backbone, Backbone):
+            # An object in place of a name brings these with it; a later fit would refuse both.
+            self.layer = self.input_size = self.weights = None
         self.backbone_ = backbone
         self.spec_ = spec
         self.ranking_ = Ranking(self.parts_, channels, cost, order, missing, images)
