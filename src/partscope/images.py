@@ -98,7 +98,7 @@ def _open(path: Path) -> Image.Image:
             f"{path}: permission to read the image is denied; change its permissions."
         ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: {error}; reduce the image before you use it.") from error
+        raise ImageError(f"{path}: {str(error).rstrip('.')}; reduce the image before you use it.") from error
     except MemoryError:
         raise
     except Exception as error:  # whatever damaged bytes lead Pillow's readers to

@@ -9,7 +9,7 @@ import typer
 from partscope.cli import options
 from partscope.cli.exits import list_failures, resumable
 from partscope.cli.models import load_model
-from partscope.cli.output import Output
+from partscope.cli.output import Output, check_distinct
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
 from partscope.cli.tables import show_notes, show_parts, show_results, skipped_rows
 from partscope.errors import OptionError
@@ -49,6 +49,7 @@ def evaluate(
 
     options.check_on_error(on_error)
     measure = _normaliser(normaliser)
+    check_distinct({"the model": model, "--weights": weights, "--json": json_out})
     output = Output(json_out)
     detector = load_model(model, weights)
     dataset = load_dataset(format, data, on_error=on_error).split(split)
@@ -72,6 +73,10 @@ def evaluate(
             notes.append(
                 f"{seen} of the {len(result.ids)} images have the names of images that the model learned from."
             )
+        show_results(output, rows, f"{model} on {dataset.name}, {split}: {_unit(normaliser)}")
+        show_parts(output, rows[0], "Per part")
+        # What the reader noted was said as a warning.
+        show_notes(output, [note for note in notes if note not in dataset.notes])
         output.document(
             {
                 "rows": rows,
@@ -87,11 +92,6 @@ def evaluate(
             }
         )
     kept.remove()
-    show_results(output, rows, f"{model} on {dataset.name}, {split}: {_unit(normaliser)}")
-    show_parts(output, rows[0], "Per part")
-    show_notes(
-        output, [note for note in notes if note not in dataset.notes]
-    )  # said as a warning when it was read
 
 
 def _normaliser(text: str) -> Normaliser:

@@ -63,20 +63,26 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def resumable(hint: Callable[[], str]) -> Iterator[None]:
-    """Say what was kept where the block is interrupted or stopped by an error; `hint` is asked only then."""
+    """Say what was kept where the block is interrupted or stopped by an error.
+
+    `hint` is asked only then, and returns an empty text where nothing was kept. After an error nothing is said then: the
+    same command would fail in the same way.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(hint()) from error
+        text = hint()
+        raise (Interrupted(text) if text else error) from error
     except PartscopeError:
-        say(hint())
+        text = hint()
+        if text:
+            say(text)
         raise
 
 
 def go_on(folder: Path | None, kept: bool) -> str:
-    """Return the sentence on how to go on after a stop; `kept` says whether `folder` holds anything."""
-    again = "run the same command again"
-    return f"what was finished is kept in {folder}; {again} to continue." if kept else f"{again}."
+    """Return the sentence on how to go on after a stop, empty unless `folder` holds anything (`kept`)."""
+    return f"what was finished is kept in {folder}; run the same command again to continue." if kept else ""
 
 
 def handled(command: Callable[P, int | None]) -> Callable[P, None]:

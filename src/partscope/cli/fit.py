@@ -11,7 +11,7 @@ import typer
 
 from partscope.cli import options
 from partscope.cli.exits import go_on, list_failures, resumable
-from partscope.cli.output import Output, check_writable
+from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.tables import show_notes, skipped_rows
 from partscope.errors import OptionError
 
@@ -154,6 +154,7 @@ def fit(
     }
     detector = unfitted(method, {name: value for name, value in given.items() if value is not None})
     check_writable(out)
+    check_distinct({"--weights": weights, "--out": out, "--json": json_out})
     output = Output(json_out)
     folder = None
     if "scan_folder" in detector.get_params(deep=False):

@@ -15,7 +15,7 @@ from partscope.cli import options
 from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
 from partscope.cli.image_sources import NamedImage, find_images
 from partscope.cli.models import load_model
-from partscope.cli.output import Output, check_writable
+from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.overlays import overlay_paths, write_overlay
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
@@ -66,6 +66,7 @@ def locate(
     """
     if out.suffix.lower() not in (".csv", ".json"):
         raise OptionError(f"{out}: the results are written as .csv or .json; give --out such an ending.")
+    check_distinct({"the model": model, "--weights": weights, "--boxes": boxes, "--out": out})
     check_writable(out)
     _check_overlay_folder(overlay, images)
     found = find_images(images, leave_out=overlay)

@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from partscope.errors import PartscopeError
+from partscope.errors import OptionError, PartscopeError
 
 #: Where nobody's screen sets a width, a table is as wide as it needs to be.
 _WIDE = 240
@@ -108,6 +108,28 @@ def json_ready(value: Any) -> Any:
     if type(value).__module__ == "numpy":
         return json_ready(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_distinct(files: Mapping[str, str | Path | None]) -> None:
+    """Refuse one file for two purposes: what a command writes must not replace its model, its boxes or its other results.
+
+    Parameters
+    ----------
+    files: paths by what the user calls them; None and `-` are no files.
+
+    Raises
+    ------
+    OptionError: two of them are one file, also by way of a symbolic link.
+    """
+    seen: dict[str, str] = {}
+    for name, path in files.items():
+        if path is None or str(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
+            continue  # a device or a pipe is written to as often as one likes
+        first = seen.setdefault(os.path.realpath(path), name)
+        if first != name:
+            raise OptionError(
+                f"{path}: this file is given as {first} and as {name}; name another for one of them."
+            )
 
 
 def check_writable(path: Path) -> None:

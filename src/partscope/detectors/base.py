@@ -162,7 +162,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
         if left_out:
             warnings.warn(
                 f"{dataset.name}: {len(left_out)} of {len(dataset)} training images were left out; the first is "
-                f"{self.skipped_[0].id} ({self.skipped_[0].reason}).",
+                f"{self.skipped_[0].id} ({self.skipped_[0].reason.rstrip('.')}).",
                 PartscopeWarning,
                 stacklevel=2,
             )

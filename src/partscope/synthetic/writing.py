@@ -55,7 +55,7 @@ def write_synthetic_birds(
     try:
         if not overwrite and folder.exists() and any(folder.iterdir()):
             raise DatasetError(
-                f"{folder}: the folder is not empty; choose another one, or allow it to be overwritten."
+                f"{folder}: the folder is not empty; choose another one, or allow it to be overwritten (--overwrite)."
             )
         # Old tables beside new images would be a data set of wrong positions, were this interrupted.
         (folder / "images.txt").unlink(missing_ok=True)
