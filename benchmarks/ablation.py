@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--backbone", default="squeezenet1_1")
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--images", type=int, default=80)
+    parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--shortlist", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--backbone", choices=sorted(CANDIDATES), required=True)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     out = options.out or Path(__file__).parent / "results" / f"settings_{options.backbone}.json"
