@@ -1,8 +1,10 @@
-"""Table 1 (or the ablation) for one network, as committed under benchmarks/results.
+r"""Table 1 (or the ablation) for one network, as committed under benchmarks/results.
 
     python benchmarks/table1.py CUB_FOLDER --backbone squeezenet1_1
     python benchmarks/table1.py CUB_FOLDER --backbone caffenet --weights FILE --weights-are "CaffeNet composite"
-    python benchmarks/table1.py CUB_FOLDER --backbone caffenet --weights FILE --search exhaustive --regions image mask
+    python benchmarks/table1.py CUB_FOLDER --backbone caffenet --weights FILE --search exhaustive --regions image --limit 64
+    python benchmarks/table1.py CUB_FOLDER --backbone caffenet --weights FILE --regions image --limit 64 --out \
+        table1_caffenet_shortlist_64
     python benchmarks/table1.py CUB_FOLDER --backbone squeezenet1_1 --ablation
 
 The same measurement as `partscope reproduce table1`; this script adds the machine and leaves out paths. A killed run continues.
@@ -24,7 +26,10 @@ from record import dataset_name, environment, write_json
 def run(options: argparse.Namespace) -> dict[str, Any]:
     backbone = get_backbone(options.backbone, weights=options.weights)
     kind = "ablation" if options.ablation else "table1"
-    place = options.folder / f"{kind}_{options.backbone}_{options.search}"
+    place = (
+        options.folder
+        / f"{kind}_{options.backbone}_{options.search}{'' if options.limit == 200 else options.limit}"
+    )
     table = measure_table1(
         load_dataset("cub", options.data),
         backbone,
@@ -69,7 +74,7 @@ def main() -> None:
     document = run(options)
     name = "ablation" if options.ablation else "table1"
     suffix = "_exhaustive" if options.search == "exhaustive" else ""
-    out = Path(__file__).parent / "results" / f"{name}_{options.backbone}{suffix}.json"
+    out = Path(__file__).parent / "results" / f"{options.out or f'{name}_{options.backbone}{suffix}'}.json"
     write_json(out, document)
     for row in document["rows"]:
         error = row["error"]["diagonal"]
