@@ -15,7 +15,7 @@ import typer
 import partscope
 import partscope.formats
 from command_line import run
-from partscope.cli import app
+from partscope.cli.application import app
 from partscope.cli.exits import handled, list_failures
 from partscope.cli.output import Output, check_writable, json_ready
 from partscope.dataset import Skipped
@@ -148,6 +148,21 @@ def test_ctrl_c_exits_with_130(capsys: Capture) -> None:
     code, err = failing(capsys, KeyboardInterrupt())
     assert code == 130
     assert err == "partscope: interrupted; run the same command again.\n"
+
+
+def test_ctrl_c_during_the_imports_exits_with_130(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take a second or more: Ctrl-C just after the command was typed must not end in a traceback."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *rest: object) -> None:
+            if name == "partscope.cli.application":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "partscope.cli.application", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    ran = run(capsys, "--version")
+    assert ran.code == 130
+    assert ran.err == "partscope: interrupted; run the same command again.\n"
 
 
 def test_ctrl_c_before_a_command_exits_with_130(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
