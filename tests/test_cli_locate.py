@@ -48,7 +48,7 @@ def test_csv_of_a_folder(tiny_cub: Path, model: Path, tmp_path: Path, capsys: Ca
     assert len(out.read_text().splitlines()) == 1 + 12 * 15
     expected = PartDetector.load(model).predict([tiny_cub / "images" / name for name in located.ids])
     assert (located.points == expected.points).all()
-    assert "15 parts in 12 of 12 images" in ran.out
+    assert "180 of 180 parts found in 12 of 12 images" in ran.out
     assert not list(tmp_path.glob("*.partial-*"))
 
 

@@ -104,7 +104,11 @@ def locate(
         _write(result, out, by_name)
     kept.remove()
     output = Output()
-    output.line(f"{out}: {len(result.parts)} parts in {len(result)} of {len(tasks)} images")
+    found = int(result.found.sum())
+    output.line(
+        f"{out}: {found} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
+        + ("" if found == result.found.size else f"; {result.found.size - found} not found")
+    )
     if overlay is not None:
         output.line(f"{overlay}: {len(result)} overlays")
     list_failures(result.failures, len(tasks), "images")
