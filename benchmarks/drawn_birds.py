@@ -9,10 +9,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from record import environment, write_json
-
 from partscope import PriorDetector
 from partscope.synthetic import write_synthetic_birds
+from record import environment, write_json
 
 
 def main() -> None:
