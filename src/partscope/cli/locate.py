@@ -104,10 +104,10 @@ def locate(
         _write(result, out, by_name)
     kept.remove()
     output = Output()
-    found = int(result.found.sum())
+    located = int(result.found.sum())
     output.line(
-        f"{out}: {found} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
-        + ("" if found == result.found.size else f"; {result.found.size - found} not found")
+        f"{out}: {located} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
+        + ("" if located == result.found.size else f"; {result.found.size - located} not found")
     )
     if overlay is not None:
         output.line(f"{overlay}: {len(result)} overlays")
