@@ -135,6 +135,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str, share: float) ->
         read_weights(cut)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("name", WRITERS)
 @given(places=st.lists(st.floats(0, 0.999), min_size=1, max_size=6), seed=st.integers(0, 9999))
 def test_a_damaged_file_is_read_or_refused_but_never_anything_else(

@@ -64,12 +64,12 @@ def colours(**options: Any) -> Backbone:
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 16)
+    return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
 
 
 @pytest.fixture(scope="module")
 def test(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("test"), 10, seed=9)
+    return drawn_dataset(tmp_path_factory.mktemp("test"), 6, seed=9)
 
 
 @pytest.fixture(scope="module")
@@ -194,8 +194,7 @@ def test_gradients_are_computed_for_the_shortlist_alone(
     assert sorted(computed) == expected == detector.ranking_.channels.tolist()
 
 
-@pytest.mark.parametrize("rule", ["squared", "mean", "median"])
-@pytest.mark.parametrize("normalise", ["box", "image", "none"])
+@pytest.mark.parametrize(("rule", "normalise"), [("squared", "none"), ("mean", "image"), ("median", "box")])
 def test_rule_and_normaliser_reach_the_ranking(train: PartDataset, rule: str, normalise: str) -> None:
     detector = ChannelDetector(
         colours(), rule=rule, normalise=normalise, search="exhaustive", centre="maximum"
@@ -245,12 +244,12 @@ def test_a_region_that_needs_the_box_says_so(train: PartDataset, test: PartDatas
 
 def test_images_without_a_box_can_be_left_out_of_the_fit(train: PartDataset) -> None:
     samples = tuple(s.with_box(None) if i in (2, 5) else s for i, s in enumerate(train))
-    with pytest.warns(PartscopeWarning, match="2 of 16 training images were left out"):
+    with pytest.warns(PartscopeWarning, match="2 of 10 training images were left out"):
         detector = ChannelDetector(colours(), region="crop").fit(
             dataclasses.replace(train, samples=samples), on_error="skip"
         )
     assert [item.id for item in detector.skipped_] == [train.ids[2], train.ids[5]]
-    assert len(detector.train_ids_) == 14
+    assert len(detector.train_ids_) == 8
 
 
 # -- bad images ----------------------------------------------------------------------------------------------------------------------
@@ -456,7 +455,7 @@ def _no_limit() -> Iterator[None]:
     limit[0] = 10**9
 
 
-@pytest.mark.parametrize("killed_after", [3, 9, 16, 21, 30])
+@pytest.mark.parametrize("killed_after", [3, 8, 15])
 def test_a_killed_fit_is_continued(
     train: PartDataset, tmp_path: Path, computed: list[str], killed_after: int
 ) -> None:
@@ -470,7 +469,7 @@ def test_a_killed_fit_is_continued(
     limit[0] = 10**9
     detector.fit(train)
     # Blocks of 8 images, first of the shortlist, then of the gradients: finished ones are not computed again.
-    assert len(computed) == 32 - killed_after // 8 * 8
+    assert len(computed) == {3: 20, 8: 12, 15: 10}[killed_after]
     detector.set_params(scan_folder=None).save(tmp_path / "found")
     assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
 
