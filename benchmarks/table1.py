@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("work-table1"), help="where finished work is kept"
     )
+    parser.add_argument("--out", help="name of the result file; by what was measured unless given")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     document = run(options)
