@@ -39,7 +39,7 @@ from partscope.maps import REDUCTIONS, gradient_maps
 from partscope.synthetic import synthesize_birds
 from partscope.views import view
 from record import environment, write_json
-from timing import interleaved, machine_load, print_table, ratio, seconds
+from timing import bounds, interleaved, machine_load, print_table, ratio, seconds
 
 NETWORKS = ("squeezenet1_1", "efficientnet_lite0", "alexnet")
 TOLERANCE = 1e-4  # of a map's largest value
@@ -193,14 +193,18 @@ def measure(
             raise SystemExit(
                 f"{name}: {way} gives other maps than ours, by {difference:.1g} of their maximum."
             )
+        measured = ratio(times[way], times["ours"])
         rows.append({
+            "name": f"{backbone.name}, {way} over ours",
+            "ratio": measured["median"],
+            "range": bounds(measured),
             "network": backbone.name,
             "layer": backbone.layer,
             "input size": backbone.input_size,
             "channels": f"{len(channels)} random of {backbone.channels}",
             "way": way,
             "chunk": min(tried[way], key=tried[way].__getitem__) if way in tried else None,
-            "time over ours": ratio(times[way], times["ours"]),
+            "time over ours": measured,
             "largest difference": float(f"{difference:.1g}"),
             "chunks tried, time over ours": tried.get(way),
         })  # fmt: skip

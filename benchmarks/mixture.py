@@ -39,7 +39,7 @@ from partscope.maps import gradient_maps
 from partscope.synthetic import synthesize_birds
 from partscope.views import view
 from record import environment, write_json
-from timing import interleaved, machine_load, print_table, ratio, seconds
+from timing import bounds, interleaved, machine_load, print_table, ratio, seconds
 
 FLOOR = 0.5
 AGREE = 0.5  # pixels
@@ -255,6 +255,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--data", type=Path, help="folder in the CUB layout; drawn birds without it")
     parser.add_argument("--backbone", default="squeezenet1_1")
+    parser.add_argument("--input-size", type=int, help="the network's default unless given")
     parser.add_argument("--maps", type=int, default=256)
     parser.add_argument("--channels", type=int, default=16, help="random channels per picture")
     parser.add_argument("--quantiles", type=float, nargs="+", default=[0.9, 0.95])
@@ -268,7 +269,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     settings = parser.parse_args(arguments)
     torch.set_num_threads(settings.threads)
     load = machine_load()
-    backbone = get_backbone(settings.backbone)
+    backbone = get_backbone(settings.backbone, input_size=settings.input_size)
     maps = collect_maps(backbone, settings.data, settings.maps, settings.channels, settings.seed)
     options = {"tolerance": settings.tolerance, "max_iterations": settings.most_steps}
     rows = [
@@ -290,7 +291,25 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         seed=settings.seed,
         load=[load, machine_load()],
     )
-    result = {**facts, "against pomegranate": rows, "gain of the cut": gain}
+    summary = [
+        {
+            "name": f"EM, cut at {row['quantile']}, {key}",
+            "ratio": row[key]["median"],
+            "range": bounds(row[key]),
+        }
+        for row in rows
+        for key in row
+        if key.startswith("times faster")
+    ] + [
+        {
+            "name": f"cut at {settings.quantiles[0]} over no cut, {key}",
+            "ratio": gain[key]["median"],
+            "range": bounds(gain[key]),
+        }
+        for key in gain
+        if key.startswith("times faster")
+    ]
+    result = {**facts, "rows": summary, "against pomegranate": rows, "gain of the cut": gain}
     write_json(settings.json, result)
     fast = [key for key in rows[0] if key.startswith("times faster")]
     table = [{**row, **{k: v for k, v in row["agreement"].items() if "px" in k}} for row in rows]

@@ -40,6 +40,11 @@ def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
     }
 
 
+def bounds(measured: Mapping[str, float]) -> list[float]:
+    """Smallest and largest ratio of the repeats."""
+    return [measured["min"], measured["max"]]
+
+
 def machine_load() -> float | None:
     """Load average of the last minute, where the system tells: above the number of cores, others are at work."""
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
