@@ -131,8 +131,10 @@ def test_the_mixture_is_pomegranates_weighted_mixture(floor: float, count: int) 
     stops by the *unweighted* sum of log-likelihoods, hence a fixed number of steps; it casts weights to single precision, hence
     weights that single precision holds exactly; and it computes in the precision of a parameter of its own, hence `.double()`. The shares stay in single precision even so.
     """
+    threads = torch.get_num_threads()
     gmm = pytest.importorskip("pomegranate.gmm")
     normal = pytest.importorskip("pomegranate.distributions").Normal
+    torch.set_num_threads(threads)  # importing pomegranate changes it, for every test that follows
 
     class Floored(normal):  # type: ignore[misc,valid-type]
         def from_summaries(self) -> None:

@@ -206,7 +206,7 @@ def test_a_grid_that_is_not_square_leads_back_to_the_picture() -> None:
 
 
 # -- mirrored pictures ----------------------------------------------------------------------------------------------------------
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6), width=st.sampled_from([SIDE, 52, 90]))
 def test_a_mirrored_picture_has_mirrored_centres(backbone: Backbone, seed: int, width: int) -> None:
     image = picture(seed, width)

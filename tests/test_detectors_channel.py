@@ -62,6 +62,11 @@ def colours(**options: Any) -> Backbone:
     )
 
 
+def quick(**options: Any) -> ChannelDetector:
+    """A detector with the cheapest centre, for what does not depend on it."""
+    return ChannelDetector(colours(), **{"centre": "maximum", **options})
+
+
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
     return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
@@ -168,8 +173,8 @@ def test_the_same_images_give_the_same_detector(train: PartDataset, tmp_path: Pa
 
 # -- the search --------------------------------------------------------------------------------------------------------------------
 def test_a_large_shortlist_is_the_exhaustive_search(train: PartDataset, test: PartDataset) -> None:
-    whole = ChannelDetector(colours(), search="exhaustive").fit(train)
-    listed = ChannelDetector(colours(), search="shortlist", shortlist=6).fit(train)
+    whole = quick(search="exhaustive").fit(train)
+    listed = quick(search="shortlist", shortlist=6).fit(train)
     assert whole.ranking_.channels.tolist() == listed.ranking_.channels.tolist() == [0, 1, 2, 3, 4, 5]
     np.testing.assert_array_equal(whole.ranking_.cost, listed.ranking_.cost)
     assert whole.channels_ == listed.channels_
@@ -188,7 +193,7 @@ def test_gradients_are_computed_for_the_shortlist_alone(
         return differentiate(activations, image, channels)
 
     monkeypatch.setattr(partscope.maps, "_gradients", noted)
-    detector = ChannelDetector(colours(), shortlist=1).fit(train)
+    detector = quick(shortlist=1).fit(train)
     expected = shortlist_channels(train, colours(), 1).tolist()
     assert len(expected) < 6
     assert sorted(computed) == expected == detector.ranking_.channels.tolist()
@@ -213,10 +218,10 @@ def test_the_image_region_uses_nothing_about_the_box_but_to_normalise(
     detector: ChannelDetector, train: PartDataset, test: PartDataset
 ) -> None:
     np.testing.assert_array_equal(detector.predict(test).points, detector.predict(without_boxes(test)).points)
-    bare = ChannelDetector(colours(), normalise="image").fit(without_boxes(train))
-    boxed = ChannelDetector(colours(), normalise="image").fit(train)
+    bare = quick(normalise="image").fit(without_boxes(train))
+    boxed = quick(normalise="image").fit(train)
     np.testing.assert_array_equal(bare.ranking_.cost, boxed.ranking_.cost)
-    assert ChannelDetector(colours()).fit(without_boxes(train)).channels_ == detector.channels_
+    assert quick().fit(without_boxes(train)).channels_ == detector.channels_
     with pytest.warns(PartscopeWarning, match="boxes are not used"):
         detector.predict([test[0].image], [test[0].box])
 
@@ -224,8 +229,8 @@ def test_the_image_region_uses_nothing_about_the_box_but_to_normalise(
 @pytest.mark.parametrize("region", ["mask", "crop"])
 def test_a_region_that_needs_the_box_says_so(train: PartDataset, test: PartDataset, region: str) -> None:
     with pytest.raises(DatasetError, match="no bounding box, which this method needs"):
-        ChannelDetector(colours(), region=region).fit(without_boxes(train))
-    detector = ChannelDetector(colours(), region=region, centre="maximum").fit(train)
+        quick(region=region).fit(without_boxes(train))
+    detector = quick(region=region).fit(train)
     assert detector.needs_box
     with pytest.raises(OptionError, match="searches the bounding box, and this image has none"):
         detector.predict([sample.image for sample in test])
@@ -245,9 +250,7 @@ def test_a_region_that_needs_the_box_says_so(train: PartDataset, test: PartDatas
 def test_images_without_a_box_can_be_left_out_of_the_fit(train: PartDataset) -> None:
     samples = tuple(s.with_box(None) if i in (2, 5) else s for i, s in enumerate(train))
     with pytest.warns(PartscopeWarning, match="2 of 10 training images were left out"):
-        detector = ChannelDetector(colours(), region="crop").fit(
-            dataclasses.replace(train, samples=samples), on_error="skip"
-        )
+        detector = quick(region="crop").fit(dataclasses.replace(train, samples=samples), on_error="skip")
     assert [item.id for item in detector.skipped_] == [train.ids[2], train.ids[5]]
     assert len(detector.train_ids_) == 8
 
@@ -255,9 +258,9 @@ def test_images_without_a_box_can_be_left_out_of_the_fit(train: PartDataset) -> 
 # -- bad images ----------------------------------------------------------------------------------------------------------------------
 def test_a_bad_training_image_stops_the_fit_or_is_left_out(tmp_path: Path) -> None:
     data = drawn_dataset(tmp_path, 8)
-    expected = ChannelDetector(colours(), normalise="image").fit(data[[0, 1, 2, 4, 5, 6, 7]])
+    expected = quick(normalise="image").fit(data[[0, 1, 2, 4, 5, 6, 7]])
     data[3].image.write_bytes(data[3].image.read_bytes()[:200])
-    detector = ChannelDetector(colours(), normalise="image")
+    detector = quick(normalise="image")
     with pytest.raises(ImageError, match=r"0_03\.png: "):
         detector.fit(data)
     with pytest.raises(NotFittedError):
@@ -282,7 +285,7 @@ def test_no_readable_training_image_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(
             DatasetError, match=r"not one training image could be read; the first: .*0_00\.png.*empty"
         ):
-            ChannelDetector(colours(), search=search).fit(data, on_error="skip")
+            quick(search=search).fit(data, on_error="skip")
 
 
 def only_visible(data: PartDataset, part: str, where: list[int]) -> PartDataset:
@@ -303,7 +306,7 @@ def test_a_part_that_only_bad_images_show_is_said_and_never_found(tmp_path: Path
     with pytest.warns(
         PartscopeWarning, match="no training image that could be read shows tail; .*never be found"
     ):
-        detector = ChannelDetector(colours()).fit(data, on_error="skip")
+        detector = quick().fit(data, on_error="skip")
     assert "tail" not in detector.channels_
     assert not detector.predict(data[:2]).found[:, PARTS.index("tail")].any()
 
@@ -315,7 +318,7 @@ def test_readable_images_that_show_no_part_are_an_error(tmp_path: Path) -> None:
     data[0].image.write_bytes(b"")
     for search in ("shortlist", "exhaustive"):
         with pytest.raises(DatasetError, match="no part is visible in any training image that could be read"):
-            ChannelDetector(colours(), search=search).fit(data, on_error="skip")
+            quick(search=search).fit(data, on_error="skip")
 
 
 @pytest.mark.filterwarnings("default")
@@ -323,7 +326,7 @@ def test_a_part_that_no_training_image_shows_is_never_found(train: PartDataset, 
     with pytest.warns(
         PartscopeWarning, match="1 of 5 parts are visible in no training image .* never be found: crest"
     ):
-        detector = ChannelDetector(colours()).fit(only_visible(train, "crest", []))
+        detector = quick().fit(only_visible(train, "crest", []))
     assert set(detector.channels_) == set(PARTS) - {"crest"}
     found = detector.predict(test)
     assert not found.found[:, 4].any()
@@ -344,7 +347,7 @@ def test_classes_of_fit_and_test_may_be_disjoint(tmp_path: Path) -> None:
     birds = write_synthetic_birds(tmp_path, images=12, classes=4, size=72)
     seen = [i for i, label in enumerate(birds.labels) if label is not None and label[:3] in ("001", "002")]
     rest = [i for i in range(len(birds)) if i not in seen]
-    detector = ChannelDetector(colours(), search="exhaustive").fit(birds[seen])
+    detector = quick(search="exhaustive").fit(birds[seen])
     result = detector.evaluate(birds[rest])
     assert set(birds[seen].labels).isdisjoint(birds[rest].labels)
     assert len(result.ids) == len(rest)
@@ -356,7 +359,7 @@ def test_classes_of_fit_and_test_may_be_disjoint(tmp_path: Path) -> None:
         "1",
         SIDE,
     )
-    assert (row["centre"], row["region"]) == ("mixture", "image")
+    assert (row["centre"], row["region"]) == ("maximum", "image")
 
 
 # -- scikit-learn's conventions -----------------------------------------------------------------------------------------------------
@@ -384,14 +387,14 @@ def test_it_is_an_estimator(train: PartDataset) -> None:
 
 
 def test_a_second_fit_forgets_the_first(train: PartDataset, detector: ChannelDetector) -> None:
-    again = ChannelDetector(colours()).fit(train.with_parts(["tail"])).fit(train)
+    again = quick().fit(train.with_parts(["tail"])).fit(train)
     assert again.channels_ == detector.channels_
 
 
 def test_the_cut_is_the_backbones_unless_given(train: PartDataset) -> None:
-    assert ChannelDetector(colours()).fit(train).spec_ == CentreSpec()
-    assert ChannelDetector(colours(cut=0.7)).fit(train).spec_ == CentreSpec(quantile=0.7)
-    assert ChannelDetector(colours(cut=0.7), quantile=0.5).fit(train).spec_ == CentreSpec(quantile=0.5)
+    for cut, given, expected in ((0.9, None, 0.9), (0.7, None, 0.7), (0.7, 0.5, 0.5)):
+        detector = ChannelDetector(colours(cut=cut), centre="centroid", quantile=given).fit(train[:3])
+        assert detector.spec_ == CentreSpec(centre="centroid", quantile=expected)
 
 
 @pytest.mark.parametrize(
@@ -459,10 +462,10 @@ def _no_limit() -> Iterator[None]:
 def test_a_killed_fit_is_continued(
     train: PartDataset, tmp_path: Path, computed: list[str], killed_after: int
 ) -> None:
-    ChannelDetector(colours()).fit(train).save(tmp_path / "expected")
+    quick().fit(train).save(tmp_path / "expected")
     computed.clear()
     limit[0] = killed_after
-    detector = ChannelDetector(colours(), scan_folder=tmp_path / "scan")
+    detector = quick(scan_folder=tmp_path / "scan")
     with pytest.raises(Killed):
         detector.fit(train)
     computed.clear()
@@ -475,15 +478,13 @@ def test_a_killed_fit_is_continued(
 
 
 def test_a_scan_folder_is_kept_to_one_scan(train: PartDataset, tmp_path: Path) -> None:
-    ChannelDetector(colours(), scan_folder=tmp_path).fit(train)
+    quick(scan_folder=tmp_path).fit(train)
     with pytest.raises(ScanError, match="differs in centres"):
-        ChannelDetector(colours(), scan_folder=tmp_path, centre="maximum").fit(train)
+        quick(scan_folder=tmp_path, centre="centroid").fit(train)
     with pytest.raises(ScanError, match="differs in data set"):
-        ChannelDetector(colours(), scan_folder=tmp_path).fit(train[:4])
+        quick(scan_folder=tmp_path).fit(train[:4])
     # Rules of selection are applied afterwards.
-    ChannelDetector(colours(), scan_folder=tmp_path, search="shortlist", shortlist=4, rule="squared").fit(
-        train
-    )
+    quick(scan_folder=tmp_path, search="shortlist", shortlist=4, rule="squared").fit(train)
 
 
 # -- model files --------------------------------------------------------------------------------------------------------------------
@@ -571,7 +572,7 @@ def test_a_network_of_the_registry_is_made_again(
 def test_a_model_of_the_registry_takes_the_same_network_as_an_object(
     train: PartDataset, tmp_path: Path
 ) -> None:
-    ChannelDetector("colours", input_size=64, layer="1").fit(train).save(tmp_path / "model")
+    ChannelDetector("colours", input_size=64, layer="1", centre="maximum").fit(train).save(tmp_path / "model")
     backbone = Backbone(colour_network(), "1", colours().preprocessing.with_size(64))
     loaded = PartDetector.load(tmp_path / "model", backbone=backbone)
     assert loaded.backbone_ is backbone
@@ -584,7 +585,9 @@ def test_weights_of_a_file_are_looked_for_where_they_were(
     entry = NetworkEntry(lambda: (colour_network(), None), "1", colours().preprocessing, "for tests")
     monkeypatch.setitem(NETWORKS, "colours", entry)
     torch.save(colour_network().state_dict(), tmp_path / "w.pt")
-    ChannelDetector("colours", weights=tmp_path / "w.pt").fit(train).save(tmp_path / "model")
+    ChannelDetector("colours", weights=tmp_path / "w.pt", centre="maximum").fit(train).save(
+        tmp_path / "model"
+    )
     assert PartDetector.load(tmp_path / "model").backbone_.weights == str((tmp_path / "w.pt").resolve())
     (tmp_path / "w.pt").unlink()
     with pytest.raises(
@@ -598,7 +601,7 @@ def test_weights_of_a_file_are_looked_for_where_they_were(
 def test_a_model_of_channels_that_do_not_exist_is_refused(
     train: PartDataset, tmp_path: Path, numbers: list[int]
 ) -> None:
-    detector = ChannelDetector(colours()).fit(train)
+    detector = quick().fit(train)
     columns = len(numbers)
     detector.ranking_ = dataclasses.replace(
         detector.ranking_,

@@ -71,8 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 # -- what it computes -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("block", [1, 3, 8, 100])
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(("block", "kept"), [(1, True), (3, True), (8, False), (100, True)])
 def test_centres_are_those_of_each_image_whatever_the_blocks(
     dataset: PartDataset, expected: np.ndarray, tmp_path: Path, block: int, kept: bool
 ) -> None:
@@ -189,11 +188,11 @@ def stopping_after(calls: int, function: Callable[..., Any], *, before: bool) ->
 @pytest.mark.parametrize(
     ("where", "calls"),
     [
-        *(("partscope.scan.load_image", n) for n in (1, 2, 4, 10)),
-        *(("partscope.channel_centres.find_centres", n) for n in (1, 9, 20)),
-        *(("partscope.atomic.os.open", n) for n in (1, 3)),
-        *(("partscope.atomic.os.fsync", n) for n in (1, 2, 5)),
-        *(("partscope.atomic.os.replace", n) for n in (1, 2, 3, 5)),
+        *(("partscope.scan.load_image", n) for n in (1, 5)),
+        *(("partscope.channel_centres.find_centres", n) for n in (9, 20)),
+        ("partscope.atomic.os.open", 3),
+        *(("partscope.atomic.os.fsync", n) for n in (1, 2)),
+        *(("partscope.atomic.os.replace", n) for n in (1, 5)),
     ],
 )
 def test_a_scan_that_was_killed_continues_and_ends_with_the_same_bytes(
