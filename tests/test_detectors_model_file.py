@@ -108,15 +108,15 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), 1j])
 def test_a_parameter_that_json_cannot_hold_is_named(value: object) -> None:
     with pytest.raises(ModelFileError, match=r"m\.partscope: the parameter alpha="):
-        saving._storable("m.partscope", "alpha", value)
+        saving.storable("m.partscope", "alpha", value)
 
 
 def test_parameters_are_stored_as_json_holds_them(tmp_path: Path) -> None:
-    assert saving._storable("m", "n", np.int64(3)) == 3
-    assert saving._storable("m", "file", tmp_path) == str(tmp_path)
-    assert saving._storable("m", "random_state", np.random.default_rng(0)) is None
-    assert saving._storable("m", "backbone", object()) is None
-    assert saving._storable("m", "backbone", "squeezenet1_1") == "squeezenet1_1"
+    assert saving.storable("m", "n", np.int64(3)) == 3
+    assert saving.storable("m", "file", tmp_path) == str(tmp_path)
+    assert saving.storable("m", "random_state", np.random.default_rng(0)) is None
+    assert saving.storable("m", "backbone", object()) is None
+    assert saving.storable("m", "backbone", "squeezenet1_1") == "squeezenet1_1"
 
 
 # -- files that are no models ---------------------------------------------------------------------------------------

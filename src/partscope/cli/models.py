@@ -22,11 +22,12 @@ def load_model(path: Path, weights: Path | None) -> PartDetector:
     """
     from partscope.backbones import get_backbone
     from partscope.detectors import PartDetector
-    from partscope.detectors.model_file import Fields, read_model
+    from partscope.detectors.model_file import Fields, check_kind, read_model
 
     if weights is None:
         return PartDetector.load(path)
     document, _ = read_model(path)
+    check_kind(document, "detector")
     config = Fields(document.path, document.take("config", dict))
     if "backbone" not in config:
         raise OptionError(

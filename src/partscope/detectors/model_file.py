@@ -1,7 +1,8 @@
 """Model files: one safetensors file whose metadata holds one JSON document; nothing in it can run code.
 
 The document's keys: `format` (version of this layout), `partscope` (the version that wrote it), `method`, `params`,
-`parts`, `pairs`, `train_ids`, `config` (the method's own), `sha256` (over the document without this key and all tensors).
+`parts`, `pairs`, `train_ids`, `config` (the method's own), `kind` (where it is no detector), `sha256` (over the document
+without this key and all tensors).
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ FORMAT = 1
 
 #: Files larger than this are refused unread (a detector of a million training images would fit).
 MAX_BYTES = 4 << 30
+
+#: What a model file may hold: the class that reads it, and the commands. A document without `kind` holds a detector.
+KINDS = {
+    "detector": ("PartDetector", "partscope locate and partscope evaluate"),
+    "classifier": ("PartClassifier", "partscope classify predict and partscope classify evaluate"),
+}
 
 _KEY = "partscope"
 _DTYPES = {"F64", "F32", "I64", "I32", "I16", "I8", "U8", "BOOL"}
@@ -145,6 +152,27 @@ class Tensors(Mapping[str, NDArray[Any]]):
         """Return the arrays whose names start with `prefix`, without it."""
         arrays = {name[len(prefix) :]: array for name, array in self.items() if name.startswith(prefix)}
         return Tensors(self.path, arrays)
+
+
+def check_kind(document: Fields, wanted: str) -> None:
+    """Refuse a model file that holds another kind of model than `wanted`, a key of :data:`KINDS`.
+
+    Raises
+    ------
+    ModelFileError: it holds another kind; the message names the class and the commands that read it.
+    """
+    kind = document.take("kind", str) if "kind" in document else "detector"
+    if kind == wanted:
+        return
+    if kind not in KINDS:
+        raise ModelFileError(
+            f"{document.path}: the model file holds a {kind!r}, which this partscope does not know; the kinds are "
+            f"{', '.join(KINDS)}."
+        )
+    cls, commands = KINDS[kind]
+    raise ModelFileError(
+        f"{document.path}: the model file holds a {kind}, not a {wanted}; read it with {cls}.load, or use it with {commands}."
+    )
 
 
 def damaged(path: Path, detail: str) -> NoReturn:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from partscope.detectors.model_file import Fields, Tensors, damaged, read_model, write_model
+from partscope.detectors.model_file import Fields, Tensors, check_kind, damaged, read_model, write_model
 from partscope.detectors.registry import detector_methods, make_detector
 from partscope.errors import BackboneError, ModelFileError, OptionError
 from partscope.prior import StaticPrior
@@ -23,12 +24,24 @@ D = TypeVar("D", bound="PartDetector")
 
 def save_detector(detector: PartDetector, path: str | Path) -> None:
     """Write a fitted detector to a model file; errors as :meth:`PartDetector.save`."""
+    write_model(path, *detector_state(detector, path))
+
+
+def detector_state(
+    detector: PartDetector, path: str | Path
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return a fitted detector as a model file's document and tensors; `path` is that file, for messages.
+
+    Raises
+    ------
+    ModelFileError: a parameter has a value that JSON cannot hold.
+    """
     tensors, config = detector._state()
     mirror, parts = detector.mirror_, detector.parts_
     params = detector.get_params(deep=False)
     document = {
         "method": detector.method,
-        "params": {name: _storable(path, name, value) for name, value in params.items()},
+        "params": {name: storable(path, name, value) for name, value in params.items()},
         "parts": list(parts),
         "pairs": [[parts[i], parts[j]] for i, j in enumerate(mirror) if i < j],
         "train_ids": list(detector.train_ids_),
@@ -36,16 +49,22 @@ def save_detector(detector: PartDetector, path: str | Path) -> None:
     }
     stored = {f"prior.{name}": array for name, array in detector.prior_.to_arrays().items()}
     stored.update({f"{detector.method}.{name}": array for name, array in tensors.items()})
-    write_model(path, document, stored)
+    return document, stored
 
 
 def load_detector(path: str | Path, cls: type[D], backbone: Backbone | None) -> D:
     """Read a detector that is an instance of `cls` from a model file; errors as :meth:`PartDetector.load`."""
     document, tensors = read_model(path)
+    check_kind(document, "detector")
+    return restore_detector(document, tensors, cls, backbone)
+
+
+def restore_detector(document: Fields, tensors: Tensors, cls: type[D], backbone: Backbone | None) -> D:
+    """Make a fitted detector of what :func:`detector_state` returned; errors as :meth:`PartDetector.load`."""
     detector = _unfitted(document, backbone)
     if not isinstance(detector, cls):
         raise ModelFileError(
-            f"{path}: the model file holds the method {detector.method!r}, not {cls.method!r}; "
+            f"{document.path}: the model file holds the method {detector.method!r}, not {cls.method!r}; "
             "load it with PartDetector.load."
         )
     try:
@@ -94,7 +113,7 @@ def _unfitted(document: Fields, backbone: Backbone | None) -> PartDetector:
         damaged(document.path, str(error))
 
 
-def _storable(path: str | Path, name: str, value: Any) -> Any:
+def storable(path: str | Path, name: str, value: Any) -> Any:
     """Return a parameter as JSON can hold it; a backbone object and a random generator become None.
 
     Neither is needed to predict as before: the backbone is identified by its hash, and every draw has been made.
