@@ -49,3 +49,15 @@ def test_wrong_numbers(tmp_path: Path, capsys: Capture, option: tuple[str, str])
     ran = run(capsys, "synth", tmp_path / "birds", *option)
     assert ran.code == 2
     assert option[1] in ran.error
+
+
+@pytest.mark.parametrize("given", [("--images", "3", "--classes", "5"), ("--images", "3")])
+def test_fewer_images_than_classes_is_an_error(
+    tmp_path: Path, capsys: Capture, given: tuple[str, ...]
+) -> None:
+    ran = run(capsys, "synth", tmp_path / "birds", *given)
+    assert ran.code == 2
+    classes = given[3] if len(given) > 2 else 8
+    assert f"{classes} classes needs at least {classes} images, not 3" in ran.error
+    assert "--classes" in ran.error
+    assert not (tmp_path / "birds").exists()

@@ -80,10 +80,10 @@ def test_same_seed_same_bytes_and_more_images_leave_the_first_alone(tmp_path: Pa
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path):
     (tmp_path / "images.txt").write_text("mine")
     with pytest.raises(DatasetError, match="not empty"):
-        write_synthetic_birds(tmp_path, images=1, size=64)
+        write_synthetic_birds(tmp_path, images=1, classes=1, size=64)
     assert contents(tmp_path) == {"images.txt": b"mine"}
     seen: list[int] = []
-    write_synthetic_birds(tmp_path, images=2, size=64, overwrite=True, progress=seen.append)
+    write_synthetic_birds(tmp_path, images=2, classes=2, size=64, overwrite=True, progress=seen.append)
     assert seen == [1, 2]
     assert len(read_cub(tmp_path)) == 2
 
@@ -91,11 +91,13 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path):
 def test_bad_options_write_nothing(tmp_path: Path):
     with pytest.raises(OptionError, match="classes"):
         write_synthetic_birds(tmp_path / "birds", images=2, classes=0)
+    with pytest.raises(OptionError, match="8 classes needs at least 8 images, not 7"):
+        write_synthetic_birds(tmp_path / "birds", images=7)
     assert not (tmp_path / "birds").exists()
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Exception, match="file") as caught:
-        write_synthetic_birds(tmp_path / "file", images=1, size=64)
+        write_synthetic_birds(tmp_path / "file", images=1, classes=1, size=64)
     assert type(caught.value).__module__ == "partscope.errors"

@@ -22,7 +22,7 @@ def synth(
             metavar="OUT", help="The folder to write; must be empty or not there.", show_default=False
         ),
     ],
-    images: Annotated[int, typer.Option("--images", metavar="N", help="Number of images.")] = 200,
+    images: Annotated[int, typer.Option("--images", metavar="N", help="Number of images, at least C.")] = 200,
     classes: Annotated[int, typer.Option("--classes", metavar="C", help="Number of species.")] = 8,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Seed; the same seed gives the same bytes.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from partscope.dataset import PartDataset, Sample
-from partscope.errors import DatasetError, PartscopeError
+from partscope.errors import DatasetError, OptionError, PartscopeError
 from partscope.formats.cub_writer import write_cub_annotations
 from partscope.synthetic.birds import DrawnBird, synthesize_birds
 from partscope.synthetic.parts import PARTS
@@ -36,7 +36,7 @@ def write_synthetic_birds(
     Parameters
     ----------
     folder: is created; must be empty unless `overwrite`.
-    images, classes, random_state, size: as :func:`synthesize_birds`.
+    images, classes, random_state, size: as :func:`synthesize_birds`; every class must have an image.
     overwrite: write into a folder that is not empty, replacing the annotation tables and the images of the same name.
     progress: called with the number of images written so far, after each.
 
@@ -47,10 +47,15 @@ def write_synthetic_birds(
     Raises
     ------
     DatasetError: the folder is not empty.
-    OptionError: as :func:`synthesize_birds`.
+    OptionError: as :func:`synthesize_birds`, or there are fewer images than classes.
     PartscopeError: a file cannot be written.
     """
     birds = synthesize_birds(images, classes=classes, random_state=random_state, size=size)
+    if images < classes:
+        raise OptionError(
+            f"a data set of {classes} classes needs at least {classes} images, not {images}; ask for more images "
+            "(--images) or fewer classes (--classes)."
+        )
     folder = Path(folder)
     try:
         if not overwrite and folder.exists() and any(folder.iterdir()):
