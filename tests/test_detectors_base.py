@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import warnings
 from pathlib import Path
@@ -147,6 +148,39 @@ def test_a_fit_that_fails_leaves_an_unfitted_detector(train: PartDataset, tmp_pa
         detector.fit(PartDataset(PARTS, (*train, lost)))
     with pytest.raises(NotFittedError):
         detector.predict(train)
+
+
+def with_unreadable(data: PartDataset, where: list[int], folder: Path) -> PartDataset:
+    """The data set with some of its pictures replaced by a file that is none."""
+    broken = folder / "broken.png"
+    broken.write_bytes(b"no picture")
+    samples = [dataclasses.replace(s, image=broken) if i in where else s for i, s in enumerate(data)]
+    return dataclasses.replace(data, samples=tuple(samples))
+
+
+def test_the_prior_is_that_of_the_images_that_were_used(train: PartDataset, tmp_path: Path) -> None:
+    with pytest.warns(PartscopeWarning, match="3 of 8 training images were left out"):
+        detector = TransferDetector().fit(with_unreadable(train, [0, 2, 3], tmp_path), on_error="skip")
+    expected = TransferDetector().fit(train[[1, 4, 5, 6, 7]])
+    assert detector.train_ids_ == expected.train_ids_
+    for name, array in expected.prior_.to_arrays().items():
+        np.testing.assert_array_equal(detector.prior_.to_arrays()[name], array)
+
+
+def test_parts_that_only_unreadable_images_show_are_said(train: PartDataset, tmp_path: Path) -> None:
+    left_facing = [1, 3, 5, 7]
+    assert not train[::2].visible[:, 1].any()
+    with pytest.warns(
+        PartscopeWarning, match="no training image that could be read shows left eye; .*never be found"
+    ):
+        detector = TransferDetector().fit(with_unreadable(train, left_facing, tmp_path), on_error="skip")
+    assert detector.prior_.visibility[1] == 0
+    assert np.isnan(detector.prior_.image[1]).all()
+    assert not detector.predict(train[::2]).found[:, 1].any()
+    hidden = dataclasses.replace(train[1], visible=np.zeros(5, dtype=bool))
+    blind = dataclasses.replace(train, samples=(train[0], hidden))
+    with pytest.raises(DatasetError, match="no part is visible in any training image that could be read"):
+        TransferDetector().fit(with_unreadable(blind, [0], tmp_path), on_error="skip")
 
 
 def test_overflowing_training_boxes_are_clipped_and_counted(train: PartDataset) -> None:

@@ -272,6 +272,7 @@ def test_a_bad_training_image_stops_the_fit_or_is_left_out(tmp_path: Path) -> No
     assert [item.id for item in detector.skipped_] == ["0_03.png"]
     assert detector.train_ids_ == expected.train_ids_
     np.testing.assert_array_equal(detector.ranking_.cost, expected.ranking_.cost)
+    np.testing.assert_array_equal(detector.prior_.image, expected.prior_.image)
     found = detector.predict(data, on_error="skip")
     assert len(found) == 7
     assert [item.id for item in found.failures] == ["0_03.png"]

@@ -51,7 +51,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
     ----------
     parts_: P part names.
     mirror_: (P,) index of the part that each part becomes in a mirrored image.
-    prior_: the static prior of the training images.
+    prior_: the static prior of the training images that were used.
     train_ids_: ids of the training images that were used.
     skipped_: training images that were left out with `on_error="skip"`, with the reason.
 
@@ -75,7 +75,10 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     # -- what a method defines --------------------------------------------------------------------------------------
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
-        """Learn from `dataset`; `parts_`, `mirror_` and `prior_` are set. Images left out go to `skipped_`."""
+        """Learn from `dataset`; `parts_`, `mirror_` and `prior_` are set. Images left out go to `skipped_`.
+
+        If there are any, `prior_` is learned again without them afterwards.
+        """
         raise NotImplementedError
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
@@ -122,7 +125,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
         Raises
         ------
-        DatasetError: there is no image or no visible part, or a box is missing where the method needs it.
+        DatasetError: there is no (readable) image or no visible part, or a box is missing where the method needs it.
         ImageError: an image cannot be read.
         OptionError: a parameter has an unknown value.
         """
@@ -156,6 +159,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
         self.prior_ = StaticPrior.fit(usable)
         self.skipped_ = ()
         self._fit(usable, on_error=on_error, progress=progress)
+        self._forget_unread(usable)
         self.skipped_ = skipped + self.skipped_
         left_out = {item.id for item in self.skipped_}
         self.train_ids_ = tuple(name for name in usable.ids if name not in left_out)
@@ -167,6 +171,31 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
                 stacklevel=2,
             )
         return self
+
+    def _forget_unread(self, dataset: PartDataset) -> None:
+        """Learn the static prior without the images that `_fit` left out, and say which parts went with them."""
+        if not self.skipped_:
+            return
+        unread = {item.id for item in self.skipped_}
+        used = dataset[[i for i, name in enumerate(dataset.ids) if name not in unread]]
+        self._check_shown(used)
+        lost = np.asarray(dataset.visible.any(axis=0)) & ~np.asarray(used.visible.any(axis=0))
+        if lost.any():
+            names = ", ".join(part for part, gone in zip(dataset.parts, lost, strict=True) if gone)
+            warnings.warn(
+                f"{dataset.name}: no training image that could be read shows {names}; these parts will never be found.",
+                PartscopeWarning,
+                stacklevel=3,
+            )
+        self.prior_ = StaticPrior.fit(used)
+
+    @staticmethod
+    def _check_shown(used: PartDataset) -> None:
+        """Raise a DatasetError where the images that could be read show no part; a `_fit` may ask earlier."""
+        if not used.visible.any():
+            raise DatasetError(
+                f"{used.name}: no part is visible in any training image that could be read; mend the others."
+            )
 
     def predict(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from partscope.detectors.base import Located, PartDetector
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.queries import Box
 from partscope.detectors.registry import register_detector
-from partscope.errors import BackboneError, DatasetError, ModelFileError, OptionError, PartscopeWarning
+from partscope.errors import BackboneError, DatasetError, ModelFileError, OptionError
 from partscope.maps import gradient_maps
 from partscope.scan import scan
 from partscope.selection import NORMALISERS, RULES, Ranking, rank_channels
@@ -151,7 +150,7 @@ class ChannelDetector(PartDetector):
             raise DatasetError(
                 f"{dataset.name}: not one training image could be read; the first: {scanned.failures[0].reason}"
             )
-        self._check_shown(dataset, dataset[usable])
+        self._check_shown(dataset[usable])
         self.skipped_ = scanned.failures
         self.backbone_ = backbone
         self.spec_ = spec
@@ -163,22 +162,6 @@ class ChannelDetector(PartDetector):
             normalise=self.normalise,
         )
         self._select()
-
-    def _check_shown(self, dataset: PartDataset, usable: PartDataset) -> None:
-        """Say which parts were lost with images that could not be read; the base class has seen the annotation alone."""
-        shown = np.asarray(usable.visible.any(axis=0))
-        lost = np.asarray(dataset.visible.any(axis=0)) & ~shown
-        if not shown.any():
-            raise DatasetError(
-                f"{dataset.name}: no part is visible in any training image that could be read; mend the others."
-            )
-        if lost.any():
-            names = ", ".join(part for part, gone in zip(dataset.parts, lost, strict=True) if gone)
-            warnings.warn(
-                f"{dataset.name}: no training image that could be read shows {names}; these parts will never be found.",
-                PartscopeWarning,
-                stacklevel=4,
-            )
 
     def _select(self) -> None:
         winners = zip(self.ranking_.parts, self.ranking_.best.tolist(), strict=True)
