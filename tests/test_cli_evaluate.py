@@ -125,6 +125,21 @@ def test_a_bad_image_stops_or_is_skipped(tiny_cub: Path, capsys: Capture) -> Non
     assert [item["id"] for item in ran.json["failures"]] == ["002.Green/bird_23.png"]
 
 
+def test_faulty_items_of_other_splits_are_counted_and_not_listed(tiny_cub: Path, capsys: Capture) -> None:
+    model = model_file(tiny_cub, "--method", "prior")
+    for name in ("bird_5", "bird_11"):
+        (tiny_cub / "images" / "001.Red" / f"{name}.png").unlink()
+    ran = run(capsys, "evaluate", model, tiny_cub, "--on-error", "skip")
+    assert ran.code == 0, ran.err
+    assert [line for line in ran.err.splitlines() if "bird_" in line] == [
+        line for line in ran.err.splitlines() if "bird_11.png" in line
+    ]
+    assert "1 of 6 items were left out" in ran.err
+    assert ran.out.count("note: faulty items of other splits: 1") == 1
+    ran = run(capsys, "evaluate", model, tiny_cub, "--on-error", "skip", "--json", "-")
+    assert [item["id"] for item in ran.json["skipped"]] == ["001.Red/bird_11.png"]
+
+
 # -- model files --------------------------------------------------------------------------------------------------
 def test_wrong_model_files(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
     model = model_file(tiny_cub, "--method", "prior")

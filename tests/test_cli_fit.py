@@ -213,10 +213,28 @@ def test_a_bad_item_stops_or_is_skipped(tiny_cub: Path, tmp_path: Path, capsys: 
     listed = [line for line in ran.err.splitlines() if line.startswith("partscope: left out: ")]
     assert len(listed) == 1
     assert named in listed[0]
-    assert "1 of 12 items were left out" in ran.err
+    assert "1 of 6 items were left out" in ran.err
     document = json.loads((tmp_path / "fit.json").read_text())
     assert [row["id"] for row in document["skipped"]] == ["001.Red/bird_5.png"]
     assert document["images"] == 5
+
+
+def test_faulty_items_of_other_splits_are_counted_and_not_listed(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    (tiny_cub / "images" / "001.Red" / "bird_11.png").unlink()
+    (tiny_cub / "images" / "002.Green" / "bird_26.png").unlink()
+    argv = ("fit", tiny_cub, "--method", "prior", "--out", tmp_path / "m", "--on-error", "skip")
+    ran = run(capsys, *argv, "--json", tmp_path / "fit.json")
+    assert ran.code == 0, ran.err
+    assert not ran.err, "no image to learn from was left out"
+    assert ran.out.count("note: faulty items of other splits: 2") == 1
+    document = json.loads((tmp_path / "fit.json").read_text())
+    assert document["skipped"] == []
+    assert document["notes"] == ["faulty items of other splits: 2"]
+    ran = run(capsys, *argv, "--split", "all")
+    assert "2 of 12 items were left out" in ran.err
+    assert "other splits" not in ran.out
 
 
 def test_no_visible_part(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:

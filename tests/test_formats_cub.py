@@ -180,6 +180,19 @@ def test_an_image_listed_under_two_ids_is_kept_once(tiny_cub: Path) -> None:
     assert [skipped.id for skipped in birds.skipped] == [FIRST]
 
 
+def test_a_faulty_item_belongs_to_its_split(tiny_cub: Path) -> None:
+    for name in ("bird_5", "bird_14", "bird_8"):
+        (tiny_cub / "images" / "001.Red" / f"{name}.png").unlink()
+    edit(tiny_cub / "train_test_split.txt", 2, "8 perhaps")
+    birds = read_cub(tiny_cub, on_error="skip")
+    assert {item.id: item.split for item in birds.skipped} == {
+        FIRST: "train",
+        "001.Red/bird_14.png": "test",
+        "001.Red/bird_8.png": None,
+    }
+    assert len(birds.train.skipped) == len(birds.test.skipped) == 2
+
+
 def test_an_id_of_two_images_spoils_both(tiny_cub: Path) -> None:
     edit(tiny_cub / IMAGES, 2, "5 001.Red/bird_8.png")
     with pytest.raises(

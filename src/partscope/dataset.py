@@ -133,10 +133,11 @@ def _clip_interval(start: float, length: float, end: float) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class Skipped:
-    """An item that was left out on request, with the reason."""
+    """An item that was left out on request, with the reason, and its split where that is known."""
 
     id: str
     reason: str
+    split: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,21 +244,32 @@ class PartDataset(Sequence[Sample]):
 
     # -- subsets --------------------------------------------------------------------------------------------------
     def split(self, name: str) -> PartDataset:
-        """Return the samples of one split; `"all"` returns every sample.
+        """Return the samples of one split, with the items skipped that belong, or may belong, to it.
+
+        Skipped items of other splits are counted in the notes. `"all"` returns everything.
 
         Raises
         ------
         OptionError: no sample belongs to that split.
+        DatasetError: every sample of that split was skipped.
         """
         if name == "all":
             return self
         chosen = [sample for sample in self.samples if sample.split == name]
+        skipped = tuple(item for item in self.skipped if item.split in (None, name))
+        lost = [item for item in skipped if item.split == name]
+        if not chosen and lost:
+            raise DatasetError(
+                f"{self.name}: every image of the split {name!r} was left out; the first of {len(lost)}: {lost[0].reason}"
+            )
         if not chosen:
             known = sorted({sample.split or "(none)" for sample in self.samples})
             raise OptionError(
                 f"{self.name}: no image belongs to the split {name!r}; the splits are {', '.join(known)} and 'all'."
             )
-        return self._with(chosen)
+        others = len(self.skipped) - len(skipped)
+        notes = (*self.notes, f"faulty items of other splits: {others}") if others else self.notes
+        return dataclasses.replace(self, samples=tuple(chosen), skipped=skipped, notes=notes)
 
     @property
     def train(self) -> PartDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from partscope.cli.image_sources import NamedImage, find_images
 from partscope.cli.output import Output
 from partscope.cli.peaks import Peak, channel_peaks, strongest
 from partscope.cli.tables import skipped_rows
-from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError
+from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
 
 if TYPE_CHECKING:
     from partscope.backbones import Backbone
@@ -164,7 +165,10 @@ def _images(
         raise OptionError("--format reads one data set; give its folder alone.")
     dataset = load_dataset(format, sources[0], on_error="skip")
     chosen = dataset.split(split or "all").limit(limit, seed)
-    return [NamedImage(sample.id, sample.image) for sample in chosen], dataset.skipped
+    for note in chosen.notes:
+        if note not in dataset.notes:  # those have been said as warnings
+            warnings.warn(f"{sources[0]}: {note}", PartscopeWarning, stacklevel=2)
+    return [NamedImage(sample.id, sample.image) for sample in chosen], chosen.skipped
 
 
 def _peaks(

@@ -52,7 +52,8 @@ def evaluate(
     check_distinct({"the model": model, "--weights": weights, "--json": json_out})
     output = Output(json_out)
     detector = load_model(model, weights)
-    dataset = load_dataset(format, data, on_error=on_error).split(split)
+    whole = load_dataset(format, data, on_error=on_error)
+    dataset = whole.split(split)
     tasks = [Task(sample.id, sample.image, sample.box) for sample in dataset]
     kept = Kept(model, model, tasks)
     with resumable(kept.hint):
@@ -76,7 +77,7 @@ def evaluate(
         show_results(output, rows, f"{model} on {dataset.name}, {split}: {_unit(normaliser)}")
         show_parts(output, rows[0], "Per part")
         # What the reader noted was said as a warning.
-        show_notes(output, [note for note in notes if note not in dataset.notes])
+        show_notes(output, [note for note in notes if note not in whole.notes])
         output.document(
             {
                 "rows": rows,

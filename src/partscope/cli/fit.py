@@ -161,7 +161,8 @@ def fit(
         folder = scan_folder or out.with_name(f"{out.name}.scan")
         detector.set_params(scan_folder=folder)
     whole = load_dataset(format, data, on_error=on_error)
-    drawn = whole.split(split).limit(limit, seed)
+    part = whole.split(split)
+    drawn = part.limit(limit, seed)
     with resumable(lambda: _hint(folder)):
         detector.fit(drawn, on_error=on_error, progress=True)
         if folder is not None:
@@ -170,13 +171,13 @@ def fit(
     if folder is not None and scan_folder is None:
         _remove_scan(folder)
     skipped = (*drawn.skipped, *detector.skipped_)
-    list_failures(skipped, len(whole) + len(whole.skipped), "items")
+    list_failures(skipped, len(part) + len(part.skipped), "items")
     _show(output, detector, drawn, out)
     notes = []
     if limit is not None and limit > len(drawn):
         notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
-    show_notes(output, notes)
     # What the reader noted has been said as a warning.
+    show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))
 
 

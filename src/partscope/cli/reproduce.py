@@ -78,8 +78,11 @@ def table1(
         document = table.document()
         failed = {
             item.id: item
-            for evaluation in table.evaluations.values()
-            for item in (*evaluation.skipped, *evaluation.failures)
+            for items in (
+                dataset.skipped,
+                *((*one.skipped, *one.failures) for one in table.evaluations.values()),
+            )
+            for item in items
         }
         output.document(
             {

@@ -98,7 +98,8 @@ def read_cub(path: str | Path, on_error: str = "raise") -> PartDataset:
             continue
         samples.append(sample)
         clipped += was_clipped
-    skipped = faults.skipped(tables.images)
+    splits = {image: split for image, (_, split) in (tables.splits or {}).items()}
+    skipped = faults.skipped(tables.images, splits)
     if not samples:
         raise DatasetError(
             f"{tables.folder}: no image is left, {len(skipped):,} items were skipped; the first: {skipped[0].reason}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
@@ -44,9 +44,12 @@ class Faults:
     def __contains__(self, item: object) -> bool:
         return item in self._reasons
 
-    def skipped(self, names: dict[str, str]) -> tuple[Skipped, ...]:
-        """Return the items left out, under the names that `names` gives them, or else their ids."""
-        return tuple(Skipped(names.get(item, f"id {item}"), reason) for item, reason in self._reasons.items())
+    def skipped(self, names: Mapping[str, str], splits: Mapping[str, str]) -> tuple[Skipped, ...]:
+        """Return the items left out, under the names that `names` gives them, or else their ids, with their splits."""
+        return tuple(
+            Skipped(names.get(item, f"id {item}"), reason, splits.get(item))
+            for item, reason in self._reasons.items()
+        )
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
