@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from partscope.backbones.content import network_hash
+from partscope.backbones.passes import blank_input, device_and_dtype, evaluation_mode, value_at
 from partscope.backbones.preprocessing import Preprocessing
 from partscope.errors import BackboneError, nearest_names
-
-
-class _ReachedLayer(BaseException):
-    """Ends a forward pass at the wanted layer: what lies behind it is neither computed nor able to fail.
-
-    No `Exception`, so that a network's own `except Exception` does not take it for a failure.
-    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +77,12 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         """Device of the network's first parameter or buffer (the CPU for a network without any)."""
-        return _device_and_dtype(self.network)[0]
+        return device_and_dtype(self.network)[0]
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the network's first parameter or buffer that has one."""
-        return _device_and_dtype(self.network)[1]
+        return device_and_dtype(self.network)[1]
 
     @property
     def content_hash(self) -> str:
@@ -101,20 +92,7 @@ class Backbone:
         buffer. It is computed anew each time, so that a network trained further is another one; the code of a module's
         `forward` is not covered.
         """
-        modules = [
-            (name, type(module).__name__, _settings(module)) for name, module in self.network.named_modules()
-        ]
-        head = {"modules": modules, "layer": self.layer, "preprocessing": self.preprocessing.as_dict()}
-        digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        # Buffers by themselves too: those that are not persistent are missing from the state dict.
-        tensors = {**self.network.state_dict(), **dict(self.network.named_buffers())}
-        for name, tensor in sorted(tensors.items()):
-            if not isinstance(tensor, Tensor):
-                continue
-            value = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
-        return digest.hexdigest()
+        return network_hash(self.network, layer=self.layer, preprocessing=self.preprocessing.as_dict())
 
     def describe(self) -> dict[str, Any]:
         """Return name, layer, preprocessing, weights and content hash as JSON-ready values: what a model file keeps."""
@@ -128,7 +106,7 @@ class Backbone:
 
     def blank_input(self) -> Tensor:
         """Return a (1, 3, S, S) input of zeros with the network's dtype, on its device."""
-        return torch.zeros(1, 3, self.input_size, self.input_size, dtype=self.dtype, device=self.device)
+        return blank_input(self.network, self.input_size)
 
     # -- running it ------------------------------------------------------------------------------------------------
     def activations(self, inputs: Tensor) -> Tensor:
@@ -141,31 +119,11 @@ class Backbone:
         ------
         BackboneError: the layer is not reached, or its output is not a (N, K, h, w) tensor; the message says what it is.
         """
-        caught: list[Any] = []
-
-        def keep(module: nn.Module, args: Any, output: Any) -> None:
-            caught.append(output)
-            raise _ReachedLayer
-
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with _evaluation_mode(self.network), _hooked(self.network.get_submodule(self.layer), keep):
-            try:
-                # A copy: a network that starts with an in-place operation must not write into the caller's tensor, and
-                # autograd forbids it to write into a leaf.
-                self.network(inputs.clone())
-            except _ReachedLayer:
-                pass
-            except Exception as error:
-                raise BackboneError(
-                    f"{self.name}: the network fails on an input of shape {tuple(inputs.shape)} ({error}); "
-                    "check the input size and the preprocessing."
-                ) from error
-        if not caught:
-            raise BackboneError(
-                f"{self.name}: the forward pass does not reach the layer {self.layer!r}; choose another."
-            )
-        output = caught[0]
+        # A copy: a network that starts with an in-place operation must not write into the caller's tensor, and autograd
+        # forbids it to write into a leaf.
+        output = value_at(self.network, self.layer, inputs.clone(), self.name)
         if (
             not isinstance(output, Tensor)
             or output.ndim != 4
@@ -183,47 +141,6 @@ class Backbone:
         """Move the network to a device, in place, and return the backbone."""
         self.network.to(device)
         return self
-
-
-def _device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
-    for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.is_floating_point():
-            return tensor.device, tensor.dtype
-    return torch.device("cpu"), torch.float32
-
-
-def _settings(module: nn.Module) -> dict[str, Any]:
-    """Return the settings that PyTorch declares for a module: two convolutions may differ in their stride alone."""
-    settings = {}
-    for name in getattr(type(module), "__constants__", ()):
-        value = getattr(module, name, None)
-        plain = value if isinstance(value, tuple) else (value,)
-        # `inplace` changes no value, and backbones run in evaluation mode.
-        if name not in ("inplace", "training") and all(isinstance(v, (int, float, str)) for v in plain):
-            settings[name] = value
-    return settings
-
-
-@contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Switch every module to evaluation mode and afterwards back to the state that each one had."""
-    training = [module for module in network.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def _hooked(module: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def feature_layers(network: nn.Module, input_size: int) -> list[tuple[str, tuple[int, int, int]]]:
@@ -250,9 +167,8 @@ def feature_layers(network: nn.Module, input_size: int) -> list[tuple[str, tuple
 
         handles.append(module.register_forward_hook(note))
     try:
-        device, dtype = _device_and_dtype(network)
-        with torch.no_grad(), _evaluation_mode(network):
-            network(torch.zeros(1, 3, input_size, input_size, device=device, dtype=dtype))
+        with torch.no_grad(), evaluation_mode(network):
+            network(blank_input(network, input_size))
     except Exception as error:
         raise BackboneError(
             f"the network fails on an input of {input_size}×{input_size} pixels ({error}); check the input size."
@@ -263,7 +179,21 @@ def feature_layers(network: nn.Module, input_size: int) -> list[tuple[str, tuple
     return list(found.items())
 
 
-def tensors_up_to(backbone: Backbone) -> set[str]:
+class Runnable(Protocol):
+    """A network and one of its values, as :class:`Backbone` is."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+
+    def blank_input(self) -> Tensor:
+        """Return a (1, 3, S, S) input of zeros."""
+
+    def activations(self, inputs: Tensor) -> Tensor:
+        """Run the network as far as the value and return it, as part of the graph."""
+
+
+def tensors_up_to(backbone: Runnable) -> set[str]:
     """Return the names of the parameters and buffers that the backbone's layer depends on, or may depend on.
 
     These are the own tensors of every module that runs, wholly or in part, before the layer has its output, and the

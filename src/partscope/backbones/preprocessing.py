@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from partscope.errors import DatasetError, OptionError
@@ -83,16 +84,28 @@ class Preprocessing:
         ------
         DatasetError: the box has no area or reaches over the image by more than rounding.
         """
+        return self.normalised(torch.from_numpy(self.warped(image, box))[None])[0].contiguous()
+
+    def warped(self, image: Image.Image, box: Box | None = None) -> NDArray[np.uint8]:
+        """Warp an upright RGB image, or its region `box`, to (S, S, 3) 8-bit RGB pixels.
+
+        Raises
+        ------
+        DatasetError: as :meth:`__call__`.
+        """
         region = None if box is None else _corners(box, image.size)
         side = (self.input_size, self.input_size)
-        warped = image.resize(side, _FILTERS[self.interpolation], box=region)
-        pixels = np.asarray(warped, dtype=np.float32)
-        if self.bgr:
-            pixels = pixels[:, :, ::-1]
-        mean = np.asarray(self.mean, dtype=np.float32)
-        std = np.asarray(self.std, dtype=np.float32)
-        values = (pixels * np.float32(self.scale) - mean) / std
-        return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+        return np.array(image.resize(side, _FILTERS[self.interpolation], box=region))
+
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn a batch (N, S, S, 3) of 8-bit RGB pixels into a network's input (N, 3, S, S) float32.
+
+        The result's memory stays in the order of the pixels, which is PyTorch's channels-last format.
+        """
+        values = (pixels.flip(-1) if self.bgr else pixels).to(torch.float32)
+        # In place on the new tensor, each step in single precision.
+        values.mul_(self.scale).sub_(values.new_tensor(self.mean)).div_(values.new_tensor(self.std))
+        return values.permute(0, 3, 1, 2)
 
 
 def _corners(box: Box, size: tuple[int, int]) -> Box:

@@ -1,8 +1,8 @@
-"""The registry: from a name to a :class:`Backbone`."""
+"""The registry: from a name to a :class:`Backbone` or an :class:`Embedder`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from partscope.backbones.embedded import (
     efficientnet_lite0,
     squeezenet,
 )
+from partscope.backbones.embedding import EMBEDDING_SIZE, Embedder, last_hidden_layer
 from partscope.backbones.hubs import timm_network, torchvision_network
 from partscope.backbones.preprocessing import Preprocessing
 from partscope.backbones.weights import load_weights, read_weights
@@ -39,6 +40,8 @@ class NetworkEntry:
     preprocessing: default preprocessing, with the default input size.
     summary: one line for listings.
     channels_last: memory format, see :class:`Backbone`.
+    embedding: last hidden layer (protocol §8), as :class:`Embedder` spells it.
+    embedding_size: default side of the input for embeddings in pixels.
     cut: default quantile of the centres; 0.9 is the paper's group's (protocol §2), another one was chosen on training images.
     """
 
@@ -46,6 +49,8 @@ class NetworkEntry:
     layer: str
     preprocessing: Preprocessing
     summary: str
+    embedding: str
+    embedding_size: int = EMBEDDING_SIZE
     channels_last: bool = False
     cut: float = 0.9
 
@@ -56,6 +61,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "blocks.6.0.bn2",
         EFFICIENTNET_LITE0_PREPROCESSING,
         "EfficientNet-Lite0, embedded; the default",
+        embedding="classifier:input",
         channels_last=True,
     ),
     "squeezenet1_1": NetworkEntry(
@@ -63,6 +69,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "features.12",
         SQUEEZENET1_1_PREPROCESSING,
         "SqueezeNet 1.1, embedded through the extra `squeezenet`",
+        embedding="features.12",
         channels_last=True,
         cut=0.95,
     ),
@@ -71,6 +78,9 @@ NETWORKS: dict[str, NetworkEntry] = {
         "pool5",
         CAFFENET_PREPROCESSING,
         "BVLC CaffeNet, the paper's network; weights=FILE is needed",
+        # The file has no fully connected layers.
+        embedding="pool5",
+        embedding_size=CAFFENET_PREPROCESSING.input_size,
         channels_last=True,
     ),
 }
@@ -98,13 +108,67 @@ def get_backbone(
     ------
     BackboneError: unknown network or layer (nearest names are given), weights missing or not fitting.
     """
+    made = _make(name, weights)
+    entry = NETWORKS.get(name)
+    preprocessing = made.preprocessing if input_size is None else made.preprocessing.with_size(input_size)
+    chosen = layer or (entry.layer if entry else last_feature_layer(made.network, preprocessing.input_size))
+    channels_last, cut = (entry.channels_last, entry.cut) if entry else (False, 0.9)
+    backbone = Backbone(made.network, chosen, preprocessing, name, made.file, channels_last, cut)
+    _finish(made, backbone, channels_last)
+    return backbone
+
+
+def get_embedder(
+    name: str = DEFAULT_BACKBONE,
+    *,
+    input_size: int | None = None,
+    weights: str | Path | None = None,
+    at: str | None = None,
+) -> Embedder:
+    """Build an embedder by name: the network up to its last hidden layer (protocol §8).
+
+    Parameters
+    ----------
+    name: as in :func:`get_backbone`.
+    input_size: side of the square input in pixels; by default 160 (:data:`EMBEDDING_SIZE`) for the embedded networks and
+        the network's own for all others, of which some, such as vision transformers, take no other.
+    weights: as in :func:`get_backbone`.
+    at: which value is taken, as :class:`Embedder` spells it. By default the pooled input of the classifier of
+        EfficientNet-Lite0 (1,280 values), the mean of SqueezeNet's fire9 (512), the mean of CaffeNet's pool5 (256; all its
+        9,216 values are `"pool5:flat"`), and for torchvision and timm :func:`last_hidden_layer`.
+
+    Raises
+    ------
+    BackboneError: unknown network or layer (nearest names are given), weights missing or not fitting.
+    """
+    made = _make(name, weights)
+    entry = NETWORKS.get(name)
+    own_side = entry.embedding_size if entry else made.preprocessing.input_size
+    preprocessing = made.preprocessing.with_size(own_side if input_size is None else input_size)
+    chosen = at or (entry.embedding if entry else last_hidden_layer(made.network, preprocessing.input_size))
+    channels_last = entry is not None and entry.channels_last
+    embedder = Embedder(made.network, chosen, preprocessing, name, made.file, channels_last)
+    _finish(made, embedder, channels_last)
+    return embedder
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A network as built: its own preprocessing, tensors still to be loaded with their origin, the user's file."""
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    tensors: Mapping[str, Tensor] | None
+    origin: str
+    file: str | None
+
+
+def _make(name: str, weights: str | Path | None) -> _Made:
     source, _, hub_name = name.partition(":")
     file = None if weights is None else Path(weights)
     if name in NETWORKS:
-        entry = NETWORKS[name]
-        preprocessing, default_layer = entry.preprocessing, entry.layer
-        channels_last, cut = entry.channels_last, entry.cut
-        network, tensors = entry.build()
+        preprocessing = NETWORKS[name].preprocessing
+        network, tensors = NETWORKS[name].build()
         origin = f"the embedded weights of {name}"
         if tensors is None and file is None:
             raise BackboneError(
@@ -113,25 +177,24 @@ def get_backbone(
     elif source in ("torchvision", "timm") and hub_name:
         make = torchvision_network if source == "torchvision" else timm_network
         network, preprocessing = make(hub_name, pretrained=file is None)
-        default_layer, channels_last, cut, tensors, origin = "", False, 0.9, None, name
+        tensors, origin = None, name
     else:
         raise BackboneError(
             f"there is no backbone {name!r}; nearest names: {nearest_names(name, NETWORKS)}; "
             "or torchvision:<name>, timm:<name>."
         )
-    if input_size is not None:
-        preprocessing = preprocessing.with_size(input_size)
     if file is not None:
         tensors, origin = read_weights(file), str(file)
-    chosen = layer or default_layer or last_feature_layer(network, preprocessing.input_size)
-    source_file = None if file is None else str(file.resolve())
-    backbone = Backbone(network, chosen, preprocessing, name, source_file, channels_last, cut)
-    if tensors is not None:
-        load_weights(network, tensors, origin, tensors_up_to(backbone))
-    network.eval().requires_grad_(False)
+    return _Made(network, preprocessing, tensors, origin, None if file is None else str(file.resolve()))
+
+
+def _finish(made: _Made, backbone: Backbone | Embedder, channels_last: bool) -> None:
+    """Load the tensors, of which those that the backbone depends on must be there, and make the network ready to run."""
+    if made.tensors is not None:
+        load_weights(made.network, made.tensors, made.origin, tensors_up_to(backbone))
+    made.network.eval().requires_grad_(False)
     if channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
-    return backbone
+        made.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
 
 
 def last_feature_layer(network: nn.Module, input_size: int) -> str:
