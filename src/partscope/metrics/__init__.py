@@ -1,7 +1,8 @@
-"""Metrics of part localisation: arrays in, numbers out. They do not know how predictions were made.
+"""Metrics of part localisation and of classification: arrays in, numbers out. They do not know how predictions were made.
 
 Throughout, N images, P parts; positions (N, P, 2) in pixels, x right, y down; NaN marks a pair that does not count (the
-part is not visible in the ground truth), and every mean is taken over the pairs that are not NaN.
+part is not visible in the ground truth), and every mean is taken over the pairs that are not NaN. The metrics of
+:mod:`partscope.metrics.classification` take classes instead.
 """
 
 from partscope.metrics.bootstrap import (
@@ -12,6 +13,18 @@ from partscope.metrics.bootstrap import (
     percentile_interval,
     resampled_means,
     total_and_parts,
+)
+from partscope.metrics.classification import (
+    ClassCount,
+    McNemar,
+    accuracy,
+    accuracy_interval,
+    confusion,
+    in_top,
+    macro_accuracy,
+    mcnemar,
+    per_class,
+    top_k,
 )
 from partscope.metrics.derived import HEAD_PARTS, mean_of_parts, predictions_with_mean_part, with_mean_part
 from partscope.metrics.keypoints import PCK_ALPHAS, oks, pck
@@ -31,19 +44,27 @@ from partscope.metrics.sides import SideCount, exchanged_sides, wrong_sides
 __all__ = [
     "HEAD_PARTS",
     "PCK_ALPHAS",
+    "ClassCount",
     "LinearPartMap",
+    "McNemar",
     "Normaliser",
     "PairedDifference",
     "RegressionError",
     "Scale",
     "SideCount",
+    "accuracy",
+    "accuracy_interval",
     "axes_error",
     "bootstrap_interval",
     "boxes_or_parts",
+    "confusion",
     "diagonal_error",
     "exchanged_sides",
+    "in_top",
+    "macro_accuracy",
     "macro_mean",
     "make_scale",
+    "mcnemar",
     "mean",
     "mean_of_parts",
     "median",
@@ -53,11 +74,13 @@ __all__ = [
     "part_means",
     "parts_box",
     "pck",
+    "per_class",
     "percentile_interval",
     "predictions_with_mean_part",
     "regression_error",
     "resampled_means",
     "skill",
+    "top_k",
     "total_and_parts",
     "with_mean_part",
     "wrong_sides",
