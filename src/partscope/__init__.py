@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from partscope.version import __version__
 
 if TYPE_CHECKING:
-    from partscope.backbones import Backbone, Preprocessing, get_backbone
+    from partscope.allocator import reuse_freed_memory
+    from partscope.backbones import Backbone, Embedder, Preprocessing, get_backbone, get_embedder
     from partscope.dataset import PartDataset, Sample, Skipped, dataset_from_arrays
     from partscope.detectors import (
         ChannelDetector,
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from partscope.evaluation import Evaluation, compare, evaluate
     from partscope.formats import load_dataset
     from partscope.images import load_image
+    from partscope.patches import patch_boxes
     from partscope.predictions import PartPredictions
     from partscope.prior import StaticPrior
 
 __all__ = [
     "Backbone",
     "ChannelDetector",
+    "Embedder",
     "Evaluation",
     "PartDataset",
     "PartDetector",
@@ -52,13 +55,17 @@ __all__ = [
     "dataset_from_arrays",
     "evaluate",
     "get_backbone",
+    "get_embedder",
     "load_dataset",
     "load_image",
+    "patch_boxes",
     "register_detector",
+    "reuse_freed_memory",
 ]
 
 _HOMES = {
-    "backbones": ("Backbone", "Preprocessing", "get_backbone"),
+    "allocator": ("reuse_freed_memory",),
+    "backbones": ("Backbone", "Embedder", "Preprocessing", "get_backbone", "get_embedder"),
     "dataset": ("PartDataset", "Sample", "Skipped", "dataset_from_arrays"),
     "detectors": (
         "ChannelDetector",
@@ -71,6 +78,7 @@ _HOMES = {
     "evaluation": ("Evaluation", "compare", "evaluate"),
     "formats": ("load_dataset",),
     "images": ("load_image",),
+    "patches": ("patch_boxes",),
     "predictions": ("PartPredictions",),
     "prior": ("StaticPrior",),
 }

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from partscope.allocator import reuse_freed_memory
 from partscope.cli.backbones import backbones
 from partscope.cli.channels import channels
 from partscope.cli.demo import demo
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ----------
     argv: arguments after the program's name; those of the process by default.
     """
+    reuse_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name need not be text, and a terminal need not know every sign.
