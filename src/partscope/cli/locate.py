@@ -78,7 +78,8 @@ def locate(
     tasks = _with_boxes(found, boxes)
     if boxes is not None and not detector.needs_box and overlay is None and out.suffix.lower() == ".csv":
         warnings.warn(
-            f"{model}: this model searches the whole image, so {boxes} changes nothing.",
+            f"{model}: this model searches the whole image, so {boxes} changes nothing; leave --boxes out, or fit a model "
+            "with --region crop.",
             PartscopeWarning,
             stacklevel=2,
         )
