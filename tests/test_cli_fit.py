@@ -214,6 +214,7 @@ def test_a_bad_item_stops_or_is_skipped(tiny_cub: Path, tmp_path: Path, capsys: 
     assert len(listed) == 1
     assert named in listed[0]
     assert "1 of 6 items were left out" in ran.err
+    assert "warning" not in ran.err, "what is listed is not said by a warning as well"
     document = json.loads((tmp_path / "fit.json").read_text())
     assert [row["id"] for row in document["skipped"]] == ["001.Red/bird_5.png"]
     assert document["images"] == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from partscope.cli import options
 from partscope.cli.exits import go_on, list_failures, resumable
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.tables import show_notes, skipped_rows
-from partscope.errors import OptionError
+from partscope.errors import OptionError, PartscopeWarning
 
 if TYPE_CHECKING:
     from partscope.dataset import PartDataset
@@ -163,7 +164,9 @@ def fit(
     whole = load_dataset(format, data, on_error=on_error)
     part = whole.split(split)
     drawn = part.limit(limit, seed)
-    with resumable(lambda: _hint(folder)):
+    with resumable(lambda: _hint(folder)), warnings.catch_warnings():
+        # They are listed one by one below.
+        warnings.filterwarnings("ignore", ".* training images were left out", PartscopeWarning)
         detector.fit(drawn, on_error=on_error, progress=True)
         if folder is not None:
             detector.set_params(scan_folder=None)  # a place of this run, not a property of the detector
