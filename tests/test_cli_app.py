@@ -121,6 +121,21 @@ def test_a_fault_asks_for_a_report(capsys: Capture) -> None:
     assert "--debug" in err
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full on this system")
+def test_a_full_disk_behind_standard_output_is_no_fault() -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "partscope.cli", "backbones"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert "disk that the output goes to is full" in line
+
+
 def test_no_memory_is_said(capsys: Capture) -> None:
     code, err = failing(capsys, MemoryError())
     assert code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -116,6 +117,15 @@ def _code_of(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         discard_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _fault(error)
+        _show_traceback()
+        discard_stdout()
+        say(
+            "error: the disk that the output goes to is full; free some space and run the same command again."
+        )
+        return REFUSED
     except MemoryError:
         _show_traceback()
         say(
@@ -123,13 +133,17 @@ def _code_of(command: Callable[[], int | None]) -> int:
         )
         return REFUSED
     except Exception as error:
-        _show_traceback()
-        again = "" if _debug else " and the output of the same command as 'partscope --debug …'"
-        say(
-            f"error: unexpected {type(error).__name__}: {error} "
-            f"(a fault of partscope: please report it with the command{again})."
-        )
-        return FAULT
+        return _fault(error)
+
+
+def _fault(error: Exception) -> int:
+    _show_traceback()
+    again = "" if _debug else " and the output of the same command as 'partscope --debug …'"
+    say(
+        f"error: unexpected {type(error).__name__}: {error} "
+        f"(a fault of partscope: please report it with the command{again})."
+    )
+    return FAULT
 
 
 def discard_stdout() -> None:
