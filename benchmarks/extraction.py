@@ -9,6 +9,7 @@ finished inputs. Both run in turns, A B B A, in one process.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def measure(
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of CUB-200-2011 or a subset")
     parser.add_argument("--images", type=int, default=32)
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["efficientnet_lite0", "squeezenet1_1"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[160, 224])
     parser.add_argument("--json", type=Path, default=RESULTS / "extraction.json")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     reused = reuse_freed_memory()
     torch.set_num_threads(arguments.threads)
     train = load_dataset("cub", arguments.data).train
@@ -102,7 +103,9 @@ def main() -> None:
     rows = [measure(data, name, size, arguments) for name in arguments.networks for size in arguments.sizes]
     print_table(rows, list(rows[0]))
     settings = {"seed": SEED, "repeats": arguments.repeats, "freed memory reused": reused, "ceiling": CEILING}
-    write_json(arguments.json, {**environment(arguments.data, **settings), "rows": rows})
+    result = {**environment(arguments.data, **settings), "rows": rows}
+    write_json(arguments.json, result)
+    return result
 
 
 if __name__ == "__main__":
