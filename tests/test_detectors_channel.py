@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -578,6 +579,25 @@ def test_a_model_of_the_registry_takes_the_same_network_as_an_object(
     loaded = PartDetector.load(tmp_path / "model", backbone=backbone)
     assert loaded.backbone_ is backbone
     clone(loaded).fit(train)  # its parameters fit together
+
+
+def test_weights_of_a_hub_are_announced_before_they_are_fetched(
+    train: PartDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(name: str, *, pretrained: bool) -> tuple[nn.Module, Preprocessing]:
+        fetched.append((name, pretrained))
+        return colour_network(), colours().preprocessing
+
+    fetched: list[tuple[str, bool]] = []
+    monkeypatch.setattr("partscope.backbones.registry.timm_network", fetch)
+    ChannelDetector("timm:small", layer="1", centre="maximum").fit(train).save(tmp_path / "model")
+    with pytest.warns(PartscopeWarning, match=r"model: the weights of timm:small are fetched .*backbone=…"):
+        PartDetector.load(tmp_path / "model")
+    assert fetched == [("small", True)] * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PartDetector.load(tmp_path / "model", backbone=colours())
+    assert len(fetched) == 2, "a network that is given is not fetched"
 
 
 def test_weights_of_a_file_are_looked_for_where_they_were(

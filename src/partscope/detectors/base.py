@@ -338,6 +338,9 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
     def load(cls: type[_Self], path: str | Path, backbone: Backbone | None = None) -> _Self:
         """Read a detector from a model file.
 
+        No code in the file is run. A file made with a network of torchvision or timm makes that library fetch the network's
+        weights from its hub, which is said beforehand, unless `backbone` is given; one made with `weights` reads that file.
+
         Parameters
         ----------
         path: a file written by :meth:`save`.

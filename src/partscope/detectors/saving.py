@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from partscope.detectors.model_file import Fields, Tensors, check_kind, damaged, read_model, write_model
 from partscope.detectors.registry import detector_methods, make_detector
-from partscope.errors import BackboneError, ModelFileError, OptionError
+from partscope.errors import BackboneError, ModelFileError, OptionError, PartscopeWarning
 from partscope.prior import StaticPrior
 from partscope.symmetry import mirrored_parts
 
@@ -107,6 +108,14 @@ def _unfitted(document: Fields, backbone: Backbone | None) -> PartDetector:
                 f"{document.path}: the method {method!r} uses no backbone; load it without one."
             )
         params = {**params, "backbone": backbone}
+    name = params.get("backbone")
+    if isinstance(name, str) and name.startswith(("torchvision:", "timm:")) and not params.get("weights"):
+        warnings.warn(
+            f"{document.path}: the weights of {name} are fetched from the library's hub, unless they are in its cache; give "
+            "the network with load(path, backbone=…) (--weights FILE) to prevent that.",
+            PartscopeWarning,
+            stacklevel=5,
+        )
     try:
         return make_detector(method, **params)
     except OptionError as error:
