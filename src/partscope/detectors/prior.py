@@ -25,6 +25,8 @@ _REGIONS = ("image", "box")
 class PriorDetector(PartDetector):
     """The static prior as a detector: what any method has to beat (protocol, section 6).
 
+    It learns from the annotation and the stated sizes alone: no training image is opened, so a damaged one takes part.
+
     A part is found wherever it was visible in training; `score` is its visibility rate in training, and it is believed
     visible where that is at least one half.
 
