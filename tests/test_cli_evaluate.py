@@ -99,6 +99,33 @@ def test_wrong_normalisers(tiny_cub: Path, capsys: Capture, normaliser: str) -> 
     assert "normaliser" in ran.error or "nose" in ran.error
 
 
+def test_sigmas_give_oks(tiny_cub: Path, capsys: Capture) -> None:
+    model = model_file(tiny_cub, "--method", "prior")
+    data = load_dataset("cub", tiny_cub).test
+    sigmas = {part: 0.02 * (1 + p) for p, part in enumerate(data.parts)}
+    each = ",".join(f"{part}={value}" for part, value in sigmas.items())
+    for text, given in (("0.05", dict.fromkeys(data.parts, 0.05)), (each, sigmas)):
+        ran = run(capsys, "evaluate", model, tiny_cub, "--sigmas", text, "--json", "-")
+        assert ran.code == 0, ran.err
+        expected = PartDetector.load(model).evaluate(data, sigmas=given).row()
+        assert ran.json["rows"][0] == expected
+        assert ran.json["rows"][2]["oks"] == 1.0, "in this fixture the prior in the box is exact"
+        assert ran.json["sigmas"] == given
+        assert f"Prior in the image {expected['oks']:.3f}" in ran.err
+    assert run(capsys, "evaluate", model, tiny_cub, "--json", "-").json["rows"][0]["oks"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("0", "'"), ("much", "much"), ("nan", "nan"), ("beak=0.1", "'back'"), ("nose=0.1", "sigmas"), ("", "'")],
+)
+def test_wrong_sigmas(tiny_cub: Path, capsys: Capture, text: str, word: str) -> None:
+    ran = run(capsys, "evaluate", model_file(tiny_cub, "--method", "prior"), tiny_cub, "--sigmas", text)
+    assert ran.code == 2
+    assert "--sigmas" in ran.error
+    assert word in ran.error
+
+
 def test_data_without_boxes_has_no_prior_in_the_box(tiny_cub: Path, capsys: Capture) -> None:
     model = model_file(tiny_cub, "--method", "prior")
     (tiny_cub / "bounding_boxes.txt").unlink()

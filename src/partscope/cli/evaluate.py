@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +37,15 @@ def evaluate(
             help="What distances are divided by: the box's or the image's diagonal, nothing, or the distance of two parts.",
         ),
     ] = "box",
+    sigmas: Annotated[
+        str | None,
+        typer.Option(
+            "--sigmas",
+            metavar="S|PART=S,...",
+            help="Report OKS, with this standard deviation for every part or for each.",
+            show_default=False,
+        ),
+    ] = None,
     weights: options.Weights = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
@@ -46,6 +56,7 @@ def evaluate(
     """
     from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
+    from partscope.report.tables import method_name, number
 
     options.check_on_error(on_error)
     measure = _normaliser(normaliser)
@@ -54,6 +65,7 @@ def evaluate(
     detector = load_model(model, weights)
     whole = load_dataset(format, data, on_error=on_error)
     dataset = whole.split(split)
+    deviations = None if sigmas is None else _sigmas(sigmas, set(dataset.parts) & set(detector.parts_))
     tasks = [Task(sample.id, sample.image, sample.box) for sample in dataset]
     kept = Kept(model, model, tasks)
     with resumable(kept.hint):
@@ -65,8 +77,9 @@ def evaluate(
             on_error=on_error,
         )
         list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")
-        result = detector.evaluate(dataset, predictions=predictions, normaliser=measure, on_error=on_error)
-        baselines = _baselines(detector, dataset, predictions.ids, measure, on_error)
+        settings: dict[str, Any] = {"normaliser": measure, "sigmas": deviations, "on_error": on_error}
+        result = detector.evaluate(dataset, predictions=predictions, **settings)
+        baselines = _baselines(detector, dataset, predictions.ids, settings)
         rows = [result.row(), *(baseline.row() for baseline in baselines)]
         notes = list(result.notes)
         seen = len(set(detector.train_ids_) & set(result.ids))
@@ -75,6 +88,9 @@ def evaluate(
                 f"{seen} of the {len(result.ids)} images have the names of images that the model learned from."
             )
         show_results(output, rows, f"{model} on {dataset.name}, {split}: {_unit(normaliser)}")
+        if deviations is not None:
+            values = ", ".join(f"{method_name(row)} {number(row['oks'])}" for row in rows)
+            output.line(f"OKS (area of the box): {values}\n")
         show_parts(output, rows[0], "Per part")
         # What the reader noted was said as a warning.
         show_notes(output, [note for note in notes if note not in whole.notes])
@@ -84,6 +100,7 @@ def evaluate(
                 "model": model,
                 "data": {"name": dataset.name, "format": format, "split": split, "images": len(dataset)},
                 "normaliser": normaliser,
+                "sigmas": deviations,
                 "settings": detector.get_params(deep=False),
                 "train_images": len(detector.train_ids_),
                 "skipped": skipped_rows(result.skipped),
@@ -107,6 +124,28 @@ def _normaliser(text: str) -> Normaliser:
     return "parts", parts[0], parts[1]
 
 
+def _sigmas(text: str, parts: Collection[str]) -> dict[str, float]:
+    """Return the standard deviation of each part, relative to the square root of the box's area."""
+    from partscope.formats.reading import number
+
+    given = text if "=" in text else ",".join(f"{part}={text}" for part in parts)
+    sigmas: dict[str, float] = {}
+    for entry in given.split(","):
+        name, _, value = entry.rpartition("=")
+        try:
+            sigmas[name.strip()] = number(value)
+        except ValueError:
+            sigmas[name.strip()] = 0.0
+        if sigmas[name.strip()] <= 0:
+            raise OptionError(
+                f"--sigmas must be a positive number, or PART=NUMBER for each part, with commas, not {entry!r}."
+            )
+    for name in sorted(sigmas.keys() ^ set(parts)):
+        what = "there is none for" if name in parts else "model and data have no part"
+        raise OptionError(f"--sigmas must name every part that is evaluated and no other: {what} {name!r}.")
+    return sigmas
+
+
 def _unit(normaliser: str) -> str:
     by = {"box": "the box's diagonal", "image": "the image's diagonal"}
     if normaliser == "pixels":
@@ -118,7 +157,7 @@ def _unit(normaliser: str) -> str:
 
 
 def _baselines(
-    detector: PartDetector, dataset: PartDataset, ids: tuple[str, ...], normaliser: Normaliser, on_error: Any
+    detector: PartDetector, dataset: PartDataset, ids: tuple[str, ...], settings: dict[str, Any]
 ) -> list[Evaluation]:
     """Evaluate the prior in the image, and where there are boxes in the box, on the images that the model has."""
     import numpy as np
@@ -138,9 +177,8 @@ def _baselines(
             same,
             detector.prior_,
             fallback=frame,
-            normaliser=normaliser,
             info={"method": "prior", "region": frame},
-            on_error=on_error,
+            **settings,
         )
         for frame in frames
     ]
