@@ -130,7 +130,8 @@ def test_ties_go_to_the_smaller_c_and_end_the_search() -> None:
     assert model.tried[0].C == model.C
 
 
-def test_an_image_and_its_mirror_image_share_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("said", [True, False])
+def test_an_image_and_its_mirror_image_share_a_fold(monkeypatch: pytest.MonkeyPatch, said: bool) -> None:
     features, labels = made(3, 4, noise=5.0)
     group = np.tile(np.arange(len(labels)), 2)
     mirrored = np.arange(len(group)) >= len(labels)
@@ -142,7 +143,9 @@ def test_an_image_and_its_mirror_image_share_a_fold(monkeypatch: pytest.MonkeyPa
         return original(self, C, train)
 
     monkeypatch.setattr(linear._Problem, "fit", watched)
-    model = fit_linear(np.vstack([features, features]), np.tile(labels, 2), groups=group, mirrored=mirrored)
+    model = fit_linear(
+        np.vstack([features, features]), np.tile(labels, 2), groups=group, mirrored=mirrored if said else None
+    )
     assert model.folds == 4
     assert all(one.images == len(labels) for one in model.tried)  # mirror images are not scored
     for train in seen[:-1]:

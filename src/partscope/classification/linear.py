@@ -39,8 +39,9 @@ Classifier: TypeAlias = Literal["svm", "logistic"]
 
 CLASSIFIERS: tuple[Classifier, ...] = get_args(Classifier)
 #: Powers of ten that are tried for C·v, with v the mean squared distance of the training rows from their mean. Beyond 10
-#: a classifier of separable data hardly changes any more, and the solver takes longer with each step.
-EXPONENTS = tuple(range(-3, 2))
+#: an SVM of separable data hardly changes any more, and its solver takes longer with each step; the logistic loss keeps
+#: asking for larger margins.
+EXPONENTS: dict[Classifier, range] = {"svm": range(-3, 2), "logistic": range(-2, 4)}
 #: The search goes upwards and ends when so many values in a row were no better than the best before them.
 PATIENCE = 2
 FOLDS = 5
@@ -136,14 +137,14 @@ def fit_linear(
     labels: N class names (or numbers).
     classifier: `"svm"` or `"logistic"`.
     C: the inverse strength of the penalty; by default chosen by stratified cross-validation over the groups, with as many
-        folds as the smallest class has groups and at most five. The values tried are powers of ten, 10^-3 … 10 over
+        folds as the smallest class has groups and at most five. The values tried are powers of ten (:data:`EXPONENTS`: 10^-3 … 10 for the SVM, 10^-2 … 10^3 for logistic regression) over
         the mean squared distance of the rows from their mean (itself rounded to a power of ten), from the smallest up
         until two in a row bring no gain. The value with the most held-out images right is taken; of equal ones the
         smallest, which has the strongest penalty.
     groups: N names; rows of one group are never on both sides of a fold: an image and its mirror image. By default every
         row is a group.
     mirrored: (N,) bool, rows that train but are never scored when they are held out, because a test set has no mirror
-        images. By default none.
+        images. By default all rows of a group but its first.
     random_state: seed of the folds and of the SVM's solver.
 
     Raises
@@ -166,10 +167,11 @@ def fit_linear(
     group = np.arange(len(rows)) if groups is None else np.asarray(groups)
     if group.shape != names.shape:
         raise DatasetError(f"groups must have shape {names.shape}, one value per row, not {group.shape}.")
-    scored = ~(np.zeros(len(rows), bool) if mirrored is None else np.asarray(mirrored, dtype=bool))
+    _, first, group = np.unique(group, return_index=True, return_inverse=True)
+    firsts = np.isin(np.arange(len(rows)), first)
+    scored = firsts if mirrored is None else ~np.asarray(mirrored, dtype=bool)
     if scored.shape != names.shape:
         raise DatasetError(f"mirrored must have shape {names.shape}, one value per row, not {scored.shape}.")
-    _, first, group = np.unique(group, return_index=True, return_inverse=True)
     classes, target = np.unique(names, return_inverse=True)
     mixed = np.flatnonzero(target != target[first][group])
     if len(mixed):
@@ -181,7 +183,7 @@ def fit_linear(
     unscored = np.setdiff1d(target, target[scored])
     if len(unscored):
         raise DatasetError(
-            f"the class {classes[unscored[0]]!r} has mirror images only; give its training images as well."
+            f"the class {classes[unscored[0]].item()!r} has mirror images only; give its training images as well."
         )
     folds = min(FOLDS, check_classes(names[first][np.unique(group[scored])]))
     if (rows == rows[0]).all():
@@ -301,7 +303,7 @@ def _cross_validate(
     unit = -round(math.log10(problem.spread))
     tried: list[TriedC] = []
     best = 0
-    for exponent in EXPONENTS:
+    for exponent in EXPONENTS[problem.classifier]:
         C = float(f"1e{exponent + unit}")
         right = images = unconverged = 0
         for train, held in parts:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from partscope.dataset import PartDataset
+from partscope.dataset import PartDataset, Skipped
 from partscope.errors import DatasetError, nearest_names
 from partscope.predictions import PartPredictions
+
+
+class ForImages(Protocol):
+    """Predictions of any kind: what they were made for, and the images that could not be read."""
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+    @property
+    def failures(self) -> tuple[Skipped, ...]: ...
+    def __len__(self) -> int: ...
 
 
 def common_parts(predictions: PartPredictions, dataset: PartDataset) -> tuple[tuple[str, ...], list[str]]:
@@ -28,9 +39,7 @@ def common_parts(predictions: PartPredictions, dataset: PartDataset) -> tuple[tu
     return parts, notes
 
 
-def common_images(
-    predictions: PartPredictions, dataset: PartDataset
-) -> tuple[list[int], list[int], list[str]]:
+def common_images(predictions: ForImages, dataset: PartDataset) -> tuple[list[int], list[int], list[str]]:
     """Return the rows in the data set and in the predictions of the images that both have, and notes on the others."""
     _refuse_twice("image", predictions.ids)
     row_of = {name: i for i, name in enumerate(predictions.ids)}

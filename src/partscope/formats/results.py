@@ -49,8 +49,8 @@ def write_predictions_csv(predictions: PartPredictions, file: str | Path) -> Non
         lines.append(
             ",".join(
                 [
-                    _quoted(record["image"]),
-                    _quoted(record["part"]),
+                    quoted(record["image"]),
+                    quoted(record["part"]),
                     x,
                     y,
                     found,
@@ -243,7 +243,8 @@ def read_predictions_coco(file: str | Path) -> PartPredictions:
     return PartPredictions(parts, tuple(name for name, _ in images), points, v > 0, score, v == 2, skipped)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a value of a CSV line, in quotes where it needs them."""
     # Before Python 3.13 csv.writer leaves a lone carriage return unquoted if lines end in a newline alone.
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
 
