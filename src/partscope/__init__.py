@@ -18,6 +18,7 @@ from partscope.version import __version__
 if TYPE_CHECKING:
     from partscope.allocator import reuse_freed_memory
     from partscope.backbones import Backbone, Embedder, Preprocessing, get_backbone, get_embedder
+    from partscope.classification import ClassPredictions, PartClassifier, PartFeatures
     from partscope.dataset import PartDataset, Sample, Skipped, dataset_from_arrays
     from partscope.detectors import (
         ChannelDetector,
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Backbone",
     "ChannelDetector",
+    "ClassPredictions",
     "Embedder",
     "Evaluation",
+    "PartClassifier",
     "PartDataset",
     "PartDetector",
+    "PartFeatures",
     "PartPredictions",
     "PartscopeError",
     "PartscopeWarning",
@@ -66,6 +70,7 @@ __all__ = [
 _HOMES = {
     "allocator": ("reuse_freed_memory",),
     "backbones": ("Backbone", "Embedder", "Preprocessing", "get_backbone", "get_embedder"),
+    "classification": ("ClassPredictions", "PartClassifier", "PartFeatures"),
     "dataset": ("PartDataset", "Sample", "Skipped", "dataset_from_arrays"),
     "detectors": (
         "ChannelDetector",
