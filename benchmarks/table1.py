@@ -6,6 +6,8 @@ r"""Table 1 (or the ablation) for one network, as committed under benchmarks/res
     python benchmarks/table1.py CUB_FOLDER --backbone caffenet --weights FILE --regions image --limit 64 --out \
         table1_caffenet_shortlist_64
     python benchmarks/table1.py CUB_FOLDER --backbone squeezenet1_1 --ablation
+    python benchmarks/table1.py CUB_FOLDER --backbone efficientnet_lite0 --layer blocks.5.3.bn2 --out \
+        table1_efficientnet_lite0_blocks_5_3_bn2
 
 The same measurement as `partscope reproduce table1`; this script adds the machine and leaves out paths. A killed run continues.
 """
@@ -24,11 +26,11 @@ from record import dataset_name, environment, write_json
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    backbone = get_backbone(options.backbone, weights=options.weights)
+    backbone = get_backbone(options.backbone, layer=options.layer, weights=options.weights)
     kind = "ablation" if options.ablation else "table1"
     place = (
         options.folder
-        / f"{kind}_{options.backbone}_{options.search}{'' if options.limit == 200 else options.limit}"
+        / f"{kind}_{options.backbone}_{options.layer or ''}{options.search}{'' if options.limit == 200 else options.limit}"
     )
     table = measure_table1(
         load_dataset("cub", options.data),
@@ -56,6 +58,9 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--backbone", required=True)
+    parser.add_argument(
+        "--layer", help="another layer than the network's default; name the result with --out"
+    )
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--weights-are", help="what the weights file holds, for the record")
     parser.add_argument("--search", choices=("shortlist", "exhaustive"), default="shortlist")
