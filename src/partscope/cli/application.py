@@ -12,6 +12,9 @@ import typer
 from partscope.allocator import reuse_freed_memory
 from partscope.cli.backbones import backbones
 from partscope.cli.channels import channels
+from partscope.cli.classify import evaluate as classify_evaluate
+from partscope.cli.classify import fit as classify_fit
+from partscope.cli.classify import predict as classify_predict
 from partscope.cli.demo import demo
 from partscope.cli.evaluate import evaluate
 from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handled, say, set_debug
@@ -19,6 +22,7 @@ from partscope.cli.fit import fit
 from partscope.cli.locate import locate
 from partscope.cli.reproduce import table1
 from partscope.cli.synth import synth
+from partscope.cli.table2 import table2
 from partscope.version import __version__
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -32,6 +36,9 @@ app = typer.Typer(
 )
 _reproduce = typer.Typer(
     help="Measure the paper's results on a data set.", no_args_is_help=True, context_settings=_SETTINGS
+)
+_classify = typer.Typer(
+    help="Tell classes apart by features of the parts.", no_args_is_help=True, context_settings=_SETTINGS
 )
 
 
@@ -63,7 +70,12 @@ app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(locate))
 app.command()(handled(evaluate))
+_classify.command("fit")(handled(classify_fit))
+_classify.command("predict")(handled(classify_predict))
+_classify.command("evaluate")(handled(classify_evaluate))
+app.add_typer(_classify, name="classify")
 _reproduce.command("table1")(handled(table1))
+_reproduce.command("table2")(handled(table2))
 app.add_typer(_reproduce, name="reproduce")
 
 
