@@ -182,6 +182,12 @@ def test_what_cannot_be_saved(data: PartDataset, embedder: Embedder, tmp_path: P
     model = PartClassifier(PartFeatures(source="none", backbone=embedder), C=1.0)
     with pytest.raises(ModelFileError, match=r"the class 0\.5 cannot be stored"):
         model.fit(data, [0.5, 1.5] * 3).save(tmp_path / "c")
+
+    class Others(PartFeatures):
+        pass
+
+    with pytest.raises(ModelFileError, match="of PartFeatures alone, not of Others"):
+        PartClassifier(Others(source="none", backbone=embedder), C=1.0).fit(data, LABELS).save(tmp_path / "c")
     with pytest.raises(PartscopeError, match="no such folder"):
         model.fit(data, LABELS).save(tmp_path / "nowhere" / "c")
     assert not list(tmp_path.iterdir())

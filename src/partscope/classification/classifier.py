@@ -22,6 +22,7 @@ from partscope.classification.scenes import ImagesLike, as_samples
 from partscope.dataset import PartDataset, Sample, Skipped
 from partscope.detectors import PartDetector
 from partscope.errors import DatasetError, OptionError, PartscopeWarning
+from partscope.predictions import PartPredictions
 
 
 class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
@@ -168,6 +169,7 @@ class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         X: ImagesLike,
         boxes: ArrayLike | Sequence[Sequence[float] | None] | None = None,
         *,
+        parts: PartPredictions | None = None,
         on_error: str = "raise",
     ) -> ClassPredictions:
         """Return class names and scores with the images' names.
@@ -176,10 +178,11 @@ class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         ----------
         X: a data set, samples or images.
         boxes: N bounding boxes `(x, y, width, height)` in pixels, None or a NaN row where there is none.
+        parts: what the detector has found already, by the images' names.
         on_error: `"raise"` stops at the first bad image, `"skip"` lists it in the result's `failures`.
         """
         check_is_fitted(self, "model_")
-        places = self.features_.locate(X, boxes, on_error=on_error)
+        places = self.features_.locate(X, boxes, predictions=parts, on_error=on_error)
         found = self.features_.rows(places, on_error=on_error)
         row = {int(kept): i for i, kept in enumerate(places.kept)}
         ids = tuple(places.scenes.ids[row[int(kept)]] for kept in found.kept)

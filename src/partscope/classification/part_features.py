@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ class PartFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         -------
         The transformer itself.
         """
-        self._check_parameters()
+        self.check_parameters()
         embedder = self._make_embedder()
         known = learn(
             X,
@@ -270,6 +270,7 @@ class PartFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         X: ImagesLike,
         boxes: ArrayLike | Sequence[Sequence[float] | None] | None = None,
         *,
+        predictions: PartPredictions | None = None,
         on_error: str = "raise",
     ) -> Places:
         """Return where the patches of N images are; the network of the features is not run.
@@ -277,13 +278,13 @@ class PartFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         Parameters
         ----------
         X, boxes: as :func:`partscope.classification.scenes.scenes_of`.
+        predictions: parts that the detector has found already, in place of those given to the constructor.
         on_error: `"raise"` stops at the first bad image, `"skip"` leaves it out and lists it.
         """
         check_is_fitted(self, "embedder_")
         scenes, rows, failures = scenes_of(X, boxes, needs_box=self.needs_box, on_error=on_error)
-        points, kept, lost = points_of(
-            self.source, scenes, self._known, on_error=on_error, progress=self.progress
-        )
+        known = self._known if predictions is None else replace(self._known, predictions=predictions)
+        points, kept, lost = points_of(self.source, scenes, known, on_error=on_error, progress=self.progress)
         scenes = scenes.take(kept)
         frames = rectangles(scenes, self.region)
         patches = patch_boxes(points, frames[:, 2:], scenes.sizes, self.scale_)
@@ -323,7 +324,8 @@ class PartFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         return FeatureRows(features, places.kept[extracted.kept], places.failures + extracted.failures)
 
     # -- parameters -------------------------------------------------------------------------------------------------
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
+        """Raise an OptionError for a parameter with a wrong value, as `fit` does, before any work is done."""
         source = part_source(self.source)
         for name, value, allowed in (
             ("region", self.region, REGIONS),

@@ -35,6 +35,11 @@ KEPT_APART = frozenset({"detector", "backbone", "weights", "predictions", "cache
 def save_classifier(classifier: PartClassifier, path: str | Path) -> None:
     """Write a fitted classifier to a model file; errors as :meth:`PartClassifier.save`."""
     features, model = classifier.features_, classifier.model_
+    if type(features) is not PartFeatures:
+        raise ModelFileError(
+            f"{path}: a model file holds the features of PartFeatures alone, not of {type(features).__name__}; keep the "
+            "classifier in memory."
+        )
     known = features._known
     if part_source(features.source).needs == "detector" and features.detector_ is None:
         raise ModelFileError(
@@ -159,7 +164,7 @@ def _features(
     else:
         network_params = {"backbone": network, "input_size": None, "weights": None}
     features = PartFeatures(detector, **{**params, **network_params, "scale": scale})
-    features._check_parameters()
+    features.check_parameters()
     source = part_source(features.source)
     parts = document.take_names("parts")
     if (source.needs == "") != (not parts) or len(set(parts)) != len(parts):

@@ -172,7 +172,7 @@ def fit(
             detector.set_params(scan_folder=None)  # a place of this run, not a property of the detector
         detector.save(out)
     if folder is not None and scan_folder is None:
-        _remove_scan(folder)
+        remove_scan(folder)
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
     _show(output, detector, drawn, out)
@@ -223,7 +223,7 @@ def _hint(folder: Path | None) -> str:
     return go_on(folder, folder is not None and bool(_scan_files(folder)))
 
 
-def _remove_scan(folder: Path) -> None:
+def remove_scan(folder: Path) -> None:
     """Remove what the scans wrote, and the folders that are empty then: never anything of the user's."""
     from partscope.scan_store import MANIFEST
 

@@ -13,12 +13,12 @@ import typer
 
 from partscope.cli import options
 from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
-from partscope.cli.image_sources import NamedImage, find_images
+from partscope.cli.image_sources import find_images
 from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.overlays import overlay_paths, write_overlay
-from partscope.cli.predicting import Kept, Task, predict_in_blocks
-from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
+from partscope.cli.predicting import Kept, Task, predict_in_blocks, with_boxes
+from partscope.errors import OptionError, PartscopeWarning
 
 if TYPE_CHECKING:
     from partscope.predictions import PartPredictions
@@ -75,7 +75,7 @@ def locate(
         raise OptionError(
             f"{model}: this model searches the object's bounding box; give the boxes of the images with --boxes BOXES."
         )
-    tasks = _with_boxes(found, boxes)
+    tasks = with_boxes(found, boxes)
     if boxes is not None and not detector.needs_box and overlay is None and out.suffix.lower() == ".csv":
         warnings.warn(
             f"{model}: this model searches the whole image, so {boxes} changes nothing; leave --boxes out, or fit a model "
@@ -126,43 +126,6 @@ def _check_overlay_folder(overlay: Path | None, sources: Sequence[str]) -> None:
             raise OptionError(
                 f"{overlay}: the overlays would lie among the images that are searched; give --overlay a folder of its own."
             )
-
-
-def _with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:
-    """Return one task per image, its box clipped to the image with a counted warning; a wrong box is left as it is."""
-    from partscope.dataset import check_box, clip_box
-    from partscope.formats import read_boxes
-    from partscope.images import image_size
-
-    if file is None:
-        return [Task(image.name, image.path) for image in images]
-    boxes = read_boxes(file)
-    tasks = []
-    clipped = 0
-    for image in images:
-        box = boxes.get(image.name)
-        if box is not None:
-            try:
-                size = image_size(image.path)
-                box, changed = clip_box(check_box(box, size, image.name), size)
-                clipped += changed
-            except (ImageError, DatasetError):
-                pass  # reported when the image's turn comes
-        tasks.append(Task(image.name, image.path, box))
-    if not any(task.box for task in tasks):
-        example = next(iter(boxes), "none")
-        raise OptionError(
-            f"{file}: no box belongs to one of the {len(images)} images; they match by name, the first names are "
-            f"{images[0].name!r} among the images and {example!r} among the boxes."
-        )
-    unused = len(set(boxes) - {image.name for image in images})
-    for count, what in (
-        (clipped, "reached over the border of their images and were clipped"),
-        (unused, "belong to none of the images"),
-    ):
-        if count:
-            warnings.warn(f"{file}: {count} of {len(boxes)} boxes {what}.", PartscopeWarning, stacklevel=2)
-    return tasks
 
 
 def _write(result: PartPredictions, out: Path, tasks: dict[str, Task]) -> None:

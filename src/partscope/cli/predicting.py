@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partscope.cli.exits import go_on
+from partscope.cli.image_sources import NamedImage
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
 
 if TYPE_CHECKING:
@@ -30,6 +31,43 @@ class Task:
     name: str
     path: Path
     box: Box | None = None
+
+
+def with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:
+    """Return one task per image, its box clipped to the image with a counted warning; a wrong box is left as it is."""
+    from partscope.dataset import check_box, clip_box
+    from partscope.formats import read_boxes
+    from partscope.images import image_size
+
+    if file is None:
+        return [Task(image.name, image.path) for image in images]
+    boxes = read_boxes(file)
+    tasks = []
+    clipped = 0
+    for image in images:
+        box = boxes.get(image.name)
+        if box is not None:
+            try:
+                size = image_size(image.path)
+                box, changed = clip_box(check_box(box, size, image.name), size)
+                clipped += changed
+            except (ImageError, DatasetError):
+                pass  # reported when the image's turn comes
+        tasks.append(Task(image.name, image.path, box))
+    if not any(task.box for task in tasks):
+        example = next(iter(boxes), "none")
+        raise OptionError(
+            f"{file}: no box belongs to one of the {len(images)} images; they match by name, the first names are "
+            f"{images[0].name!r} among the images and {example!r} among the boxes."
+        )
+    unused = len(set(boxes) - {image.name for image in images})
+    for count, what in (
+        (clipped, "reached over the border of their images and were clipped"),
+        (unused, "belong to none of the images"),
+    ):
+        if count:
+            warnings.warn(f"{file}: {count} of {len(boxes)} boxes {what}.", PartscopeWarning, stacklevel=2)
+    return tasks
 
 
 class Kept:

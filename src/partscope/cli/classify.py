@@ -1,0 +1,459 @@
+"""`partscope classify fit|predict|evaluate`: class names from the parts of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partscope.cli import options
+from partscope.cli.classifying import (
+    Work,
+    check_figures,
+    checked_choice,
+    given_or_fitted,
+    names_of,
+    predict_classes,
+    show_evaluation,
+    write_figures,
+)
+from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
+from partscope.cli.image_sources import find_images
+from partscope.cli.output import Output, check_distinct, check_writable
+from partscope.cli.predicting import with_boxes
+from partscope.cli.tables import show_notes, skipped_rows
+from partscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from partscope.classification import PartClassifier
+    from partscope.dataset import PartDataset
+
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="FILE",
+        help="Keep features here, also for other runs; by default beside the result until it is written.",
+        show_default=False,
+    ),
+]
+Classifier = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A model file written by classify fit.", show_default=False)
+]
+
+
+def fit(
+    data: options.Data,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The model file to write.", show_default=False)
+    ],
+    format: options.Format = "cub",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
+    ] = "train",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", help="Draw N images at random, stratified by class.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", min=0, help="Seed of the draws, the folds and random patches."),
+    ] = 0,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            metavar="estimated|ground_truth|none|prior|grid|random",
+            help="Where the patches are.",
+        ),
+    ] = "estimated",
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            "--detector",
+            metavar="FILE",
+            help="A detector written by fit; by default one is fitted with --method.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="channel|prior|transfer",
+            help="The detector to fit; channel by default.",
+            show_default=False,
+        ),
+    ] = None,
+    fit_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--fit-limit",
+            metavar="N",
+            help="Training images, stratified by class, that the detector is fitted to; 200 by default.",
+            show_default=False,
+        ),
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            metavar="image|crop",
+            help="Describe the whole image, or the bounding box, and patches of it.",
+        ),
+    ] = "image",
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            "--scale",
+            metavar="λ",
+            help="A patch's area as a share of the image's (1/9 by default) or the box's (1/4).",
+            show_default=False,
+        ),
+    ] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            "--parts", metavar="A,B", help="Names of the parts to use; all by default.", show_default=False
+        ),
+    ] = None,
+    pool_pairs: Annotated[
+        bool, typer.Option("--pool-pairs", help="Left and right part share features by their maximum.")
+    ] = False,
+    classifier: Annotated[
+        str, typer.Option("--classifier", metavar="svm|logistic", help="The linear classifier.")
+    ] = "logistic",
+    C: Annotated[
+        float | None,
+        typer.Option(
+            "--C",
+            metavar="C",
+            help="Its inverse strength of the penalty; by cross-validation by default.",
+            show_default=False,
+        ),
+    ] = None,
+    no_flips: Annotated[
+        bool, typer.Option("--no-flips", help="Do not learn from the mirror images too.")
+    ] = False,
+    backbone: options.Backbone = None,
+    input_size: options.InputSize = None,
+    weights: options.Weights = None,
+    cache: Cache = None,
+    on_error: options.OnError = "raise",
+    json_out: options.JsonOut = None,
+) -> None:
+    """Learn to tell classes apart from images with class names, and save the classifier with its detector.
+
+    The network options are those of the features. A run that is stopped is continued by the same command.
+    """
+    from partscope.backbones import DEFAULT_BACKBONE
+    from partscope.classification import PartClassifier, PartFeatures
+    from partscope.classification.classifier import check_classes, labels_of
+    from partscope.classification.knowledge import learn
+    from partscope.classification.linear import CLASSIFIERS
+    from partscope.classification.sources import part_source
+    from partscope.formats import load_dataset
+
+    options.check_on_error(on_error)
+    estimated = part_source(source).needs == "detector"
+    given = {"--detector": detector, "--method": method, "--fit-limit": fit_limit}
+    for name, value in given.items():
+        if value is not None and not estimated:
+            raise OptionError(f"the part source {source!r} uses no detector; leave {name} out.")
+        if value is not None and detector is not None and name != "--detector":
+            raise OptionError(f"--detector names a fitted detector; leave {name} out.")
+    checked_choice("--classifier", classifier, CLASSIFIERS)
+    check_writable(out)
+    files = {"--detector": detector, "--weights": weights, "--out": out, "--cache": cache, "--json": json_out}
+    check_distinct(files)
+    output = Output(json_out)
+    whole = load_dataset(format, data, on_error=on_error)
+    drawn = whole.split(split).limit(limit, seed)
+    check_classes(labels_of(drawn, None))
+    work = Work(out, cache)
+    features = PartFeatures(
+        source=source,
+        backbone=backbone or DEFAULT_BACKBONE,
+        input_size=input_size,
+        weights=None if weights is None else str(weights.resolve()),
+        region=region,
+        scale=scale,
+        parts=names_of(parts),
+        pool_pairs=pool_pairs,
+        cache=work.cache,
+        random_state=seed,
+        progress=True,
+    )
+    features.check_parameters()
+    with resumable(work.hint):
+        work.make()
+        if estimated:
+            searcher, file = given_or_fitted(
+                work,
+                drawn,
+                detector,
+                method=method or "channel",
+                region=region,
+                limit=200 if fit_limit is None else fit_limit,
+                seed=seed,
+                on_error=on_error,
+            )
+            features.set_params(detector=searcher)
+            # Before all images are searched: the part set, and whether the detector suits the region.
+            learn(drawn, source=source, region=region, detector=searcher, parts=features.parts)
+            features.set_params(predictions=work.find_parts(searcher, file, drawn, on_error))
+        model = PartClassifier(
+            features, classifier=classifier, C=C, flips=not no_flips, random_state=seed
+        ).fit(drawn, on_error=on_error)
+        model.save(out)
+    work.remove()
+    list_failures((*drawn.skipped, *model.skipped_), len(whole) + len(whole.skipped), "items")
+    _show_fit(output, model, drawn, out)
+    notes = []
+    if limit is not None and limit > len(drawn):
+        notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
+    show_notes(output, notes)
+    output.document(
+        {
+            **_facts(model),
+            "model": out,
+            "data": {"name": drawn.name, "split": split, "limit": limit, "seed": seed},
+            "images": len(model.train_ids_),
+            "train_ids": model.train_ids_,
+            "choice": model.model_.record(),
+            "skipped": skipped_rows((*drawn.skipped, *model.skipped_)),
+            "notes": [*drawn.notes, *notes],
+        }
+    )
+
+
+def predict(
+    model: Classifier,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE|DIR|GLOB...",
+            help="Images, folders of images, or quoted patterns.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="OUT", help="Classes and scores: .csv or .json.", show_default=False),
+    ],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            metavar="BOXES",
+            help="Bounding boxes: a CSV with image,x,y,width,height, or COCO. A model of the box needs them.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", metavar="K", min=1, help="Classes to print for each image, best first.")
+    ] = 5,
+    weights: options.Weights = None,
+    cache: Cache = None,
+) -> int:
+    """Tell the classes of images, and write them with the scores of all classes.
+
+    Bad images are listed at the end, and the exit code is 1 then. A run that is stopped is continued by the same command.
+    """
+    from partscope.classification import write_classes_csv, write_classes_json
+
+    if out.suffix.lower() not in (".csv", ".json"):
+        raise OptionError(f"{out}: the results are written as .csv or .json; give --out such an ending.")
+    check_distinct(
+        {"the model": model, "--weights": weights, "--boxes": boxes, "--out": out, "--cache": cache}
+    )
+    check_writable(out)
+    found = find_images(images)
+    fitted = _load(model, weights)
+    if fitted.features_.source == "ground_truth":
+        raise OptionError(
+            f"{model}: this classifier takes marked parts, which images alone do not have; use it with "
+            "'partscope classify evaluate', or fit one with --source estimated."
+        )
+    if fitted.features_.needs_box and boxes is None:
+        raise OptionError(
+            f"{model}: this classifier describes the object's bounding box; give the boxes of the images with --boxes BOXES."
+        )
+    tasks = with_boxes(found, boxes)
+    work = Work(out, cache)
+    with resumable(work.hint):
+        result = predict_classes(fitted, model, tasks, work, "skip")
+        (write_classes_csv if out.suffix.lower() == ".csv" else write_classes_json)(result, out)
+    work.remove()
+    output = Output()
+    best = result.top(top)
+    output.table(
+        ["Image", *(f"{k + 1}." for k in range(min(top, len(result.classes))))],
+        [
+            [name, *(f"{label} ({score:.2f})" for label, score in row)]
+            for name, row in zip(result.ids, best, strict=True)
+        ],
+    )
+    output.line(f"{out}: classes of {len(result)} of {len(tasks)} images")
+    list_failures(result.failures, len(tasks), "images")
+    return INCOMPLETE if result.failures else OK
+
+
+def evaluate(
+    model: Classifier,
+    data: options.Data,
+    format: options.Format = "cub",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Split to evaluate; all for every image.")
+    ] = "test",
+    unseen: Annotated[
+        str,
+        typer.Option(
+            "--unseen",
+            metavar="raise|wrong",
+            help="Stop at an image whose class was not learned, or count it as wrong.",
+        ),
+    ] = "raise",
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Write the confusion matrix and patches of right and wrong decisions here.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: options.Weights = None,
+    cache: Cache = None,
+    on_error: options.OnError = "raise",
+    json_out: options.JsonOut = None,
+) -> None:
+    """Compare a classifier with a data set's class names.
+
+    A run that is stopped is continued by the same command.
+    """
+    from partscope.classification.result import UNSEEN
+    from partscope.formats import load_dataset
+
+    options.check_on_error(on_error)
+    checked_choice("--unseen", unseen, UNSEEN)
+    check_distinct({"the model": model, "--weights": weights, "--cache": cache, "--json": json_out})
+    check_figures(figures)
+    output = Output(json_out)
+    fitted = _load(model, weights)
+    dataset = load_dataset(format, data, on_error=on_error).split(split)
+    _check_test_labels(fitted, dataset, unseen)
+    work = Work(model, cache)
+    with resumable(work.hint):
+        predictions = predict_classes(fitted, model, dataset, work, on_error)
+        result = fitted.evaluate(dataset, predictions=predictions, unseen=unseen)
+        list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")
+        notes = list(result.notes)
+        seen = len(set(fitted.train_ids_) & set(result.ids))
+        if seen:
+            notes.append(
+                f"{seen} of the {len(result.ids)} images have the names of images that the model learned from."
+            )
+        show_evaluation(output, result, f"{model} on {dataset.name}, {split}: {_summary(fitted)}")
+        show_notes(output, [note for note in notes if note not in dataset.notes])
+        if figures is not None:
+            for path in write_figures(fitted, dataset, predictions, result, figures):
+                output.line(str(path))
+        output.document(
+            {
+                "rows": [{**_facts(fitted), **result.row()}],
+                "confusion": {"classes": result.classes, "counts": result.confusion},
+                "model": model,
+                "data": {"name": dataset.name, "format": format, "split": split, "images": len(dataset)},
+                "train_images": len(fitted.train_ids_),
+                "skipped": skipped_rows(result.skipped),
+                "failures": skipped_rows(predictions.failures),
+                "notes": notes,
+                "versions": _versions(),
+            }
+        )
+    work.remove()
+
+
+def _load(path: Path, weights: Path | None) -> PartClassifier:
+    """Read a classifier; `weights` names the weights of the features' network where they are now."""
+    from partscope.backbones import get_embedder
+    from partscope.classification import PartClassifier
+    from partscope.detectors.model_file import Fields, check_kind, read_model
+
+    if weights is None:
+        return PartClassifier.load(path)
+    document, _ = read_model(path)
+    check_kind(document, "classifier")
+    stored = Fields(document.path, document.take("embedder", dict))
+    sizes = Fields(document.path, stored.take("preprocessing", dict))
+    embedder = get_embedder(
+        stored.take("name", str),
+        input_size=sizes.take("input_size", int),
+        weights=weights,
+        at=stored.take("at", str),
+    )
+    return PartClassifier.load(path, embedder=embedder)
+
+
+def _check_test_labels(model: PartClassifier, dataset: PartDataset, unseen: str) -> None:
+    """Refuse labels that cannot be compared before features are computed, in the words of the evaluation."""
+    import numpy as np
+
+    from partscope.classification import ClassPredictions, evaluate_classes
+
+    classes = model.model_.classes
+    blank = ClassPredictions(dataset.ids, classes, np.zeros((len(dataset), len(classes))))
+    evaluate_classes(blank, dataset, unseen=unseen, draws=1)
+
+
+def _summary(model: PartClassifier) -> str:
+    features = model.features_
+    what = "no parts" if features.source == "none" else f"{features.source} parts"
+    found = f" of {features.detector_.method}" if features.detector_ is not None else ""
+    return f"region {features.region}, {what}{found}, {model.classifier}"
+
+
+def _facts(model: PartClassifier) -> dict[str, Any]:
+    """Return what identifies a classifier in a table."""
+    features = model.features_
+    return {
+        "region": features.region,
+        "part_source": features.source,
+        "detector": None if features.detector_ is None else features.detector_._info(),
+        "features": features.embedder_.label,
+        "parts": features.parts_,
+        "scale": features.scale_,
+        "normalize": features.normalize,
+        "pool_pairs": features.pool_pairs,
+        "classifier": model.classifier,
+        "C": model.model_.C,
+        "flips": model.flips,
+    }
+
+
+def _versions() -> dict[str, Any]:
+    from partscope.report.environment import environment_facts
+
+    return dict(environment_facts())
+
+
+def _show_fit(output: Output, model: PartClassifier, drawn: PartDataset, out: Path) -> None:
+    features = model.features_
+    output.line(f"{out}: {_summary(model)}; {features.embedder_.label}")
+    output.line(
+        f"{len(model.train_ids_)} images of {drawn.name}{' and their mirror images' if model.flips else ''}, "
+        f"{len(model.classes_)} classes, {len(features.slots_.names)} × {features.embedder_.dimension} features"
+    )
+    rows: Sequence[Any] = model.model_.tried
+    if rows:
+        output.line()
+        output.table(
+            ["C", "Right", "Of", "Accuracy"],
+            [[f"{row.C:g}", str(row.right), str(row.images), f"{100 * row.accuracy:.1f} %"] for row in rows],
+            f"{model.model_.folds}-fold cross-validation among the training images; C = {model.model_.C:g} was taken",
+        )
