@@ -1,0 +1,218 @@
+"""`Arrangement`: the spatial model on top of any detector's evidence maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partscope.arrangement.consensus import consensus
+from partscope.arrangement.correction import correction_features, design, fit_correction
+from partscope.arrangement.decoding import Decoded, decode
+from partscope.arrangement.doubt import Doubt, fit_doubt
+from partscope.arrangement.likelihood import calibrate, likelihood_ratios
+from partscope.arrangement.shapes import Shapes, make_shapes, unit_of
+from partscope.errors import DatasetError
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+#: Groups of similar arrangements, and object sizes, of the coarse search.
+GROUPS, SCALES = 32, 6
+
+
+@dataclass(frozen=True, eq=False)
+class Arranged:
+    """The parts of one image.
+
+    Parameters
+    ----------
+    points: (P, 2) `(x, y)` relative to the region that the maps show, mostly in [0, 1].
+    visibility: (P,) probability that the part is visible.
+    expected_error: (P,) expected distance between the part and its point in pixels, if it is visible.
+    """
+
+    points: FloatArray
+    visibility: FloatArray
+    expected_error: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Arrangement:
+    """Where parts stand relative to each other, learned from marked images and held-out evidence maps.
+
+    It knows nothing of the detector that made the maps or of the objects: a map of part p is any score per cell that is
+    larger where the part is likelier.
+
+    Parameters
+    ----------
+    shapes: the training arrangements.
+    ratios: (P, 2) scale and offset that make a map a log likelihood ratio.
+    correction: (D, P, 2) coefficients of the linear correction.
+    doubt: visibility and expected error.
+    strength: the correction's ridge strength, for the record; infinite where there is no correction.
+    """
+
+    shapes: Shapes
+    ratios: FloatArray
+    correction: FloatArray
+    doubt: Doubt
+    strength: float
+
+    @classmethod
+    def fit(
+        cls,
+        points: FloatArray,
+        visible: BoolArray,
+        sizes: FloatArray,
+        mirror: NDArray[np.intp],
+        maps: NDArray[np.floating],
+    ) -> Arrangement:
+        """Learn from marked images.
+
+        Parameters
+        ----------
+        points: (N, P, 2) relative to the region that the maps show, in [0, 1]; anything where not visible.
+        visible: (N, P).
+        sizes: (N, 2) width and height in pixels of the regions that the maps show.
+        mirror: (P,) index of the part that each part becomes in a mirrored image.
+        maps: (N, P, h, w) evidence. The maps of an image should come from a detector that was not fitted on that image
+            (cross-validation): otherwise the evidence looks better than it is, and is trusted too much.
+
+        Raises
+        ------
+        DatasetError: shapes do not fit, no part is visible, a visible point is outside the region by more than its size,
+            or a map is not finite.
+        """
+        points, visible, sizes = (
+            np.asarray(points, np.float64),
+            np.asarray(visible, np.bool_),
+            np.asarray(sizes, np.float64),
+        )
+        _check(points, visible, sizes, mirror, maps)
+        points = np.where(visible[..., None], points, np.nan)
+        ratios = calibrate(maps, points, visible)
+        shapes = make_shapes(points, visible, sizes, mirror, GROUPS, SCALES)
+        decoded = [
+            decode(r, consensus(r, size, shapes, exclude=index), size)
+            for index, (size, r) in enumerate(
+                (size, likelihood_ratios(image, ratios)) for size, image in zip(sizes, maps, strict=True)
+            )
+        ]
+        unit = sizes / unit_of(sizes)[:, None]
+        object_size = np.array([found.size for found in decoded])[:, None, None]
+        local = np.array([found.local for found in decoded])
+        deviation = (points * unit[:, None] - local) / object_size
+        vectors, scalars = correction_features(decoded)
+        correction, strength = fit_correction(vectors, scalars, deviation, visible, mirror)
+        left = deviation - np.einsum("nd,dpx->npx", design(vectors, scalars), correction)
+        error = np.linalg.norm(left, axis=2) * object_size[..., 0]
+        return cls(shapes, ratios, correction, fit_doubt(decoded, visible, error, mirror), strength)
+
+    def infer(self, maps: NDArray[np.floating], size: tuple[float, float] | FloatArray) -> Arranged:
+        """Locate the parts of one image.
+
+        Parameters
+        ----------
+        maps: (P, h, w) evidence; any h and w.
+        size: width and height in pixels of the region that the maps show.
+
+        Raises
+        ------
+        DatasetError: the number of maps is not that of the parts, or a map is not finite.
+        """
+        region = np.asarray(size, dtype=np.float64)
+        if maps.ndim != 3 or len(maps) != len(self.ratios) or not np.isfinite(maps).all():
+            raise DatasetError(
+                f"the arrangement needs finite maps (parts, rows, columns) of {len(self.ratios)} parts, not shape "
+                f"{maps.shape}; give the maps of the detector that it was fitted with."
+            )
+        ratios = likelihood_ratios(maps, self.ratios)
+        return self._arranged(decode(ratios, consensus(ratios, region, self.shapes), region), region)
+
+    def _arranged(self, found: Decoded, region: FloatArray) -> Arranged:
+        vectors, scalars = correction_features([found])
+        shift = np.einsum("d,dpx->px", design(vectors, scalars)[0], self.correction) * found.size
+        unit = float(unit_of(region))
+        return Arranged(
+            points=(found.local + shift) * unit / region,
+            visibility=self.doubt.visibility(found),
+            expected_error=self.doubt.expected_error(found) * unit,
+        )
+
+    # -- model files ------------------------------------------------------------------------------------------------
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return what was learned: tensors, and JSON-able values, for :meth:`restore`."""
+        shapes = self.shapes
+        tensors: dict[str, NDArray[Any]] = {
+            "offsets": shapes.offsets,
+            "visible": shapes.visible,
+            "source": shapes.source,
+            "group": shapes.group,
+            "group_offsets": shapes.group_offsets,
+            "group_visible": shapes.group_visible,
+            "sizes": shapes.sizes,
+            "ratios": self.ratios,
+            "correction": self.correction,
+            "visibility": self.doubt.log_odds,
+            "error": self.doubt.error,
+            "base": self.doubt.base,
+        }
+        strength = None if np.isinf(self.strength) else self.strength
+        config = {"size_mean": shapes.size_mean, "size_spread": shapes.size_spread, "strength": strength}
+        return tensors, config
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Arrangement:
+        """Make the arrangement again from :meth:`state`.
+
+        Raises
+        ------
+        KeyError: a tensor or a value is missing.
+        """
+        shapes = Shapes(
+            offsets=np.asarray(tensors["offsets"]),
+            visible=np.asarray(tensors["visible"]),
+            source=np.asarray(tensors["source"]),
+            group=np.asarray(tensors["group"]),
+            group_offsets=np.asarray(tensors["group_offsets"]),
+            group_visible=np.asarray(tensors["group_visible"]),
+            size_mean=float(config["size_mean"]),
+            size_spread=float(config["size_spread"]),
+            sizes=np.asarray(tensors["sizes"]),
+        )
+        doubt = Doubt(*(np.asarray(tensors[name]) for name in ("visibility", "error", "base")))
+        strength = float("inf") if config["strength"] is None else float(config["strength"])
+        return cls(shapes, np.asarray(tensors["ratios"]), np.asarray(tensors["correction"]), doubt, strength)
+
+
+def _check(
+    points: FloatArray,
+    visible: BoolArray,
+    sizes: FloatArray,
+    mirror: NDArray[np.intp],
+    maps: NDArray[np.floating],
+) -> None:
+    """Raise a DatasetError where the training arrays do not fit each other or cannot be learned from."""
+    images, parts = visible.shape
+    if points.shape != (images, parts, 2) or sizes.shape != (images, 2) or np.shape(mirror) != (parts,):
+        raise DatasetError(
+            f"the arrangement needs points (N, P, 2), visible (N, P), sizes (N, 2) and mirror (P,), not {points.shape}, "
+            f"{visible.shape}, {sizes.shape} and {np.shape(mirror)}."
+        )
+    if maps.ndim != 4 or maps.shape[:2] != (images, parts) or not np.isfinite(maps).all():
+        raise DatasetError(
+            f"the arrangement needs finite maps (N, P, h, w) of {images} images and {parts} parts, not shape {maps.shape}; "
+            "check the detector that made them."
+        )
+    if not visible.any():
+        raise DatasetError(
+            "no part is visible in any image, so there is no arrangement to learn; check the annotation."
+        )
+    if not np.isfinite(points[visible]).all() or np.abs(points[visible] - 0.5).max() > 1.5:
+        raise DatasetError(
+            "a visible part lies far outside the region that the maps show; give points relative to it, in [0, 1]."
+        )
