@@ -24,7 +24,7 @@ from partscope.classification.part_features import PartFeatures
 from partscope.dataset import PartDataset
 from partscope.detectors import ChannelDetector, PartDetector, PriorDetector, TransferDetector, model_file
 from partscope.detectors.model_file import read_model
-from partscope.errors import ModelFileError, OptionError, PartscopeError
+from partscope.errors import ModelFileError, OptionError, PartscopeError, PartscopeWarning
 
 LABELS = ["a", "b", "c", "a", "b", "c"]
 
@@ -140,7 +140,25 @@ def test_a_network_of_the_registry_is_made_again(data: PartDataset, tmp_path: Pa
     )
 
 
-def test_the_cut_with_cross_validation_comes_back(
+def test_what_a_hubs_network_fetches_is_said_first(
+    data: PartDataset, tmp_path: Path, saved: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_a_hub(document: dict[str, Any], tensors: dict[str, Any]) -> None:
+        document["backbone"] = "timm:resnet10t"
+
+    def stop(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saving, "get_embedder", stop)
+    path = tampered(tmp_path / "c", saved, of_a_hub)
+    with (
+        pytest.warns(PartscopeWarning, match=r"timm:resnet10t are fetched.*load\(path, embedder=…\)"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        PartClassifier.load(path)
+
+
+def test_the_choice_of_c_by_cross_validation_comes_back(
     data: PartDataset, embedder: Embedder, tmp_path: Path
 ) -> None:
     model = PartClassifier(PartFeatures(source="none", backbone=embedder)).fit(data, LABELS)

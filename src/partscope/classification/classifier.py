@@ -239,6 +239,9 @@ class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     ) -> PartClassifier:
         """Read a classifier from a model file.
 
+        No code in the file is run. A file made with a network of torchvision or timm makes that library fetch the network's
+        weights from its hub, which is said beforehand, unless the network is given; one made with `weights` reads that file.
+
         Parameters
         ----------
         path: a file written by :meth:`save`.

@@ -19,7 +19,7 @@ from partscope.classification.part_features import PartFeatures
 from partscope.classification.sources import Known, part_source
 from partscope.detectors import PartDetector
 from partscope.detectors.model_file import Fields, Tensors, check_kind, damaged, read_model, write_model
-from partscope.detectors.saving import detector_state, restore_detector, storable
+from partscope.detectors.saving import detector_state, restore_detector, say_what_is_fetched, storable
 from partscope.errors import BackboneError, ModelFileError, OptionError
 from partscope.prior import StaticPrior
 
@@ -198,6 +198,8 @@ def _embedder(document: Fields, given: Embedder | None) -> Embedder:
             )
         sizes = Fields(document.path, stored.take("preprocessing", dict))
         weights = stored.take("weights", object)
+        if weights is None:
+            say_what_is_fetched(document.path, name, "embedder")
         try:
             # The value and size that were used, not the defaults of this version.
             embedder = get_embedder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +25,7 @@ from partscope.cli.image_sources import find_images
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.predicting import with_boxes
 from partscope.cli.tables import show_notes, skipped_rows
-from partscope.errors import OptionError
+from partscope.errors import OptionError, PartscopeWarning
 
 if TYPE_CHECKING:
     from partscope.classification import PartClassifier
@@ -172,7 +173,8 @@ def fit(
     check_distinct(files)
     output = Output(json_out)
     whole = load_dataset(format, data, on_error=on_error)
-    drawn = whole.split(split).limit(limit, seed)
+    part = whole.split(split)
+    drawn = part.limit(limit, seed)
     check_classes(labels_of(drawn, None))
     work = Work(out, cache)
     features = PartFeatures(
@@ -189,7 +191,9 @@ def fit(
         progress=True,
     )
     features.check_parameters()
-    with resumable(work.hint):
+    with resumable(work.hint), warnings.catch_warnings():
+        # They are listed one by one below.
+        warnings.filterwarnings("ignore", ".* training images were left out", PartscopeWarning)
         work.make()
         if estimated:
             searcher, file = given_or_fitted(
@@ -211,12 +215,13 @@ def fit(
         ).fit(drawn, on_error=on_error)
         model.save(out)
     work.remove()
-    list_failures((*drawn.skipped, *model.skipped_), len(whole) + len(whole.skipped), "items")
+    list_failures((*drawn.skipped, *model.skipped_), len(part) + len(part.skipped), "items")
     _show_fit(output, model, drawn, out)
     notes = []
     if limit is not None and limit > len(drawn):
         notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
-    show_notes(output, notes)
+    # What the reader noted has been said as a warning.
+    show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(
         {
             **_facts(model),
@@ -227,6 +232,7 @@ def fit(
             "choice": model.model_.record(),
             "skipped": skipped_rows((*drawn.skipped, *model.skipped_)),
             "notes": [*drawn.notes, *notes],
+            "versions": _versions(),
         }
     )
 
@@ -345,7 +351,8 @@ def evaluate(
     check_figures(figures)
     output = Output(json_out)
     fitted = _load(model, weights)
-    dataset = load_dataset(format, data, on_error=on_error).split(split)
+    whole = load_dataset(format, data, on_error=on_error)
+    dataset = whole.split(split)
     _check_test_labels(fitted, dataset, unseen)
     work = Work(model, cache)
     with resumable(work.hint):
@@ -359,7 +366,7 @@ def evaluate(
                 f"{seen} of the {len(result.ids)} images have the names of images that the model learned from."
             )
         show_evaluation(output, result, f"{model} on {dataset.name}, {split}: {_summary(fitted)}")
-        show_notes(output, [note for note in notes if note not in dataset.notes])
+        show_notes(output, [note for note in notes if note not in whole.notes])
         if figures is not None:
             for path in write_figures(fitted, dataset, predictions, result, figures):
                 output.line(str(path))

@@ -109,17 +109,23 @@ def _unfitted(document: Fields, backbone: Backbone | None) -> PartDetector:
             )
         params = {**params, "backbone": backbone}
     name = params.get("backbone")
-    if isinstance(name, str) and name.startswith(("torchvision:", "timm:")) and not params.get("weights"):
-        warnings.warn(
-            f"{document.path}: the weights of {name} are fetched from the library's hub, unless they are in its cache; give "
-            "the network with load(path, backbone=…) (--weights FILE) to prevent that.",
-            PartscopeWarning,
-            stacklevel=5,
-        )
+    if isinstance(name, str) and not params.get("weights"):
+        say_what_is_fetched(document.path, name, "backbone")
     try:
         return make_detector(method, **params)
     except OptionError as error:
         damaged(document.path, str(error))
+
+
+def say_what_is_fetched(path: Path, name: str, keyword: str) -> None:
+    """Warn where opening a model file makes a library fetch a network's weights; `keyword` of `load` prevents it."""
+    if name.startswith(("torchvision:", "timm:")):
+        warnings.warn(
+            f"{path}: the weights of {name} are fetched from the library's hub, unless they are in its cache; give the "
+            f"network with load(path, {keyword}=…) (--weights FILE) to prevent that.",
+            PartscopeWarning,
+            stacklevel=6,
+        )
 
 
 def storable(path: str | Path, name: str, value: Any) -> Any:
