@@ -12,9 +12,9 @@ import typer
 from partscope.allocator import reuse_freed_memory
 from partscope.cli.backbones import backbones
 from partscope.cli.channels import channels
-from partscope.cli.classify import evaluate as classify_evaluate
 from partscope.cli.classify import fit as classify_fit
 from partscope.cli.classify import predict as classify_predict
+from partscope.cli.classify_evaluate import evaluate as classify_evaluate
 from partscope.cli.demo import demo
 from partscope.cli.evaluate import evaluate
 from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handled, say, set_debug

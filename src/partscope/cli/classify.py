@@ -1,4 +1,4 @@
-"""`partscope classify fit|predict|evaluate`: class names from the parts of an object."""
+"""`partscope classify fit` and `predict`: class names from the parts of an object."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import typer
 
 from partscope.cli import options
 from partscope.cli.classifying import (
+    Cache,
+    Classifier,
     Work,
-    check_figures,
     checked_choice,
+    facts,
     given_or_fitted,
+    load_classifier,
     names_of,
     predict_classes,
-    show_evaluation,
-    write_figures,
+    summary,
 )
 from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
 from partscope.cli.image_sources import find_images
@@ -30,19 +32,6 @@ from partscope.errors import OptionError, PartscopeWarning
 if TYPE_CHECKING:
     from partscope.classification import PartClassifier
     from partscope.dataset import PartDataset
-
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        metavar="FILE",
-        help="Keep features here, also for other runs; by default beside the result until it is written.",
-        show_default=False,
-    ),
-]
-Classifier = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A model file written by classify fit.", show_default=False)
-]
 
 
 def fit(
@@ -158,6 +147,7 @@ def fit(
     from partscope.classification.linear import CLASSIFIERS
     from partscope.classification.sources import part_source
     from partscope.formats import load_dataset
+    from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
     estimated = part_source(source).needs == "detector"
@@ -224,7 +214,7 @@ def fit(
     show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(
         {
-            **_facts(model),
+            **facts(model),
             "model": out,
             "data": {"name": drawn.name, "split": split, "limit": limit, "seed": seed},
             "images": len(model.train_ids_),
@@ -232,7 +222,7 @@ def fit(
             "choice": model.model_.record(),
             "skipped": skipped_rows((*drawn.skipped, *model.skipped_)),
             "notes": [*drawn.notes, *notes],
-            "versions": _versions(),
+            "versions": environment_facts(),
         }
     )
 
@@ -279,7 +269,7 @@ def predict(
     )
     check_writable(out)
     found = find_images(images)
-    fitted = _load(model, weights)
+    fitted = load_classifier(model, weights)
     if fitted.features_.source == "ground_truth":
         raise OptionError(
             f"{model}: this classifier takes marked parts, which images alone do not have; use it with "
@@ -309,149 +299,9 @@ def predict(
     return INCOMPLETE if result.failures else OK
 
 
-def evaluate(
-    model: Classifier,
-    data: options.Data,
-    format: options.Format = "cub",
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Split to evaluate; all for every image.")
-    ] = "test",
-    unseen: Annotated[
-        str,
-        typer.Option(
-            "--unseen",
-            metavar="raise|wrong",
-            help="Stop at an image whose class was not learned, or count it as wrong.",
-        ),
-    ] = "raise",
-    figures: Annotated[
-        Path | None,
-        typer.Option(
-            "--figures",
-            metavar="DIR",
-            help="Write the confusion matrix and patches of right and wrong decisions here.",
-            show_default=False,
-        ),
-    ] = None,
-    weights: options.Weights = None,
-    cache: Cache = None,
-    on_error: options.OnError = "raise",
-    json_out: options.JsonOut = None,
-) -> None:
-    """Compare a classifier with a data set's class names.
-
-    A run that is stopped is continued by the same command.
-    """
-    from partscope.classification.result import UNSEEN
-    from partscope.formats import load_dataset
-
-    options.check_on_error(on_error)
-    checked_choice("--unseen", unseen, UNSEEN)
-    check_distinct({"the model": model, "--weights": weights, "--cache": cache, "--json": json_out})
-    check_figures(figures)
-    output = Output(json_out)
-    fitted = _load(model, weights)
-    whole = load_dataset(format, data, on_error=on_error)
-    dataset = whole.split(split)
-    _check_test_labels(fitted, dataset, unseen)
-    work = Work(model, cache)
-    with resumable(work.hint):
-        predictions = predict_classes(fitted, model, dataset, work, on_error)
-        result = fitted.evaluate(dataset, predictions=predictions, unseen=unseen)
-        list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")
-        notes = list(result.notes)
-        seen = len(set(fitted.train_ids_) & set(result.ids))
-        if seen:
-            notes.append(
-                f"{seen} of the {len(result.ids)} images have the names of images that the model learned from."
-            )
-        show_evaluation(output, result, f"{model} on {dataset.name}, {split}: {_summary(fitted)}")
-        show_notes(output, [note for note in notes if note not in whole.notes])
-        if figures is not None:
-            for path in write_figures(fitted, dataset, predictions, result, figures):
-                output.line(str(path))
-        output.document(
-            {
-                "rows": [{**_facts(fitted), **result.row()}],
-                "confusion": {"classes": result.classes, "counts": result.confusion},
-                "model": model,
-                "data": {"name": dataset.name, "format": format, "split": split, "images": len(dataset)},
-                "train_images": len(fitted.train_ids_),
-                "skipped": skipped_rows(result.skipped),
-                "failures": skipped_rows(predictions.failures),
-                "notes": notes,
-                "versions": _versions(),
-            }
-        )
-    work.remove()
-
-
-def _load(path: Path, weights: Path | None) -> PartClassifier:
-    """Read a classifier; `weights` names the weights of the features' network where they are now."""
-    from partscope.backbones import get_embedder
-    from partscope.classification import PartClassifier
-    from partscope.detectors.model_file import Fields, check_kind, read_model
-
-    if weights is None:
-        return PartClassifier.load(path)
-    document, _ = read_model(path)
-    check_kind(document, "classifier")
-    stored = Fields(document.path, document.take("embedder", dict))
-    sizes = Fields(document.path, stored.take("preprocessing", dict))
-    embedder = get_embedder(
-        stored.take("name", str),
-        input_size=sizes.take("input_size", int),
-        weights=weights,
-        at=stored.take("at", str),
-    )
-    return PartClassifier.load(path, embedder=embedder)
-
-
-def _check_test_labels(model: PartClassifier, dataset: PartDataset, unseen: str) -> None:
-    """Refuse labels that cannot be compared before features are computed, in the words of the evaluation."""
-    import numpy as np
-
-    from partscope.classification import ClassPredictions, evaluate_classes
-
-    classes = model.model_.classes
-    blank = ClassPredictions(dataset.ids, classes, np.zeros((len(dataset), len(classes))))
-    evaluate_classes(blank, dataset, unseen=unseen, draws=1)
-
-
-def _summary(model: PartClassifier) -> str:
-    features = model.features_
-    what = "no parts" if features.source == "none" else f"{features.source} parts"
-    found = f" of {features.detector_.method}" if features.detector_ is not None else ""
-    return f"region {features.region}, {what}{found}, {model.classifier}"
-
-
-def _facts(model: PartClassifier) -> dict[str, Any]:
-    """Return what identifies a classifier in a table."""
-    features = model.features_
-    return {
-        "region": features.region,
-        "part_source": features.source,
-        "detector": None if features.detector_ is None else features.detector_._info(),
-        "features": features.embedder_.label,
-        "parts": features.parts_,
-        "scale": features.scale_,
-        "normalize": features.normalize,
-        "pool_pairs": features.pool_pairs,
-        "classifier": model.classifier,
-        "C": model.model_.C,
-        "flips": model.flips,
-    }
-
-
-def _versions() -> dict[str, Any]:
-    from partscope.report.environment import environment_facts
-
-    return dict(environment_facts())
-
-
 def _show_fit(output: Output, model: PartClassifier, drawn: PartDataset, out: Path) -> None:
     features = model.features_
-    output.line(f"{out}: {_summary(model)}; {features.embedder_.label}")
+    output.line(f"{out}: {summary(model)}; {features.embedder_.label}")
     output.line(
         f"{len(model.train_ids_)} images of {drawn.name}{' and their mirror images' if model.flips else ''}, "
         f"{len(model.classes_)} classes, {len(features.slots_.names)} × {features.embedder_.dimension} features"

@@ -1,4 +1,4 @@
-"""What the commands of `partscope classify` share: work that can be continued, prediction, tables and figures."""
+"""What the commands of `partscope classify` share: work that can be continued, prediction, what a classifier is."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from partscope.cli.exits import go_on
 from partscope.cli.fit import remove_scan, unfitted
-from partscope.cli.output import Output
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
 from partscope.errors import OptionError, PartscopeWarning
 
 if TYPE_CHECKING:
-    from partscope.classification import ClassEvaluation, ClassPredictions, PartClassifier
+    from partscope.classification import ClassPredictions, PartClassifier
     from partscope.dataset import PartDataset
     from partscope.detectors import PartDetector
     from partscope.predictions import PartPredictions
 
-#: Decisions of each kind, right and wrong, that are drawn.
-_DRAWN = 8
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="FILE",
+        help="Keep features here, also for other runs; by default beside the result until it is written.",
+        show_default=False,
+    ),
+]
+Classifier = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A model file written by classify fit.", show_default=False)
+]
 
 
 class Work:
@@ -163,91 +174,6 @@ def predict_classes(
     return model.predict_classes(queries, parts=parts, on_error=on_error)
 
 
-# -- what is shown --------------------------------------------------------------------------------------------------
-def show_evaluation(output: Output, result: ClassEvaluation, title: str) -> None:
-    """Print the accuracies, and one line per class."""
-    from partscope.report.tables import percent, text
-
-    row = result.row()
-    low, high = row["accuracy"]["ci95"]
-    output.table(
-        ["Accuracy", "95 % interval", "Macro", "Top 5", "Images", "Classes"],
-        [
-            [
-                percent(row["accuracy"]["mean"]),
-                f"{100 * low:.1f}…{100 * high:.1f}",
-                percent(row["accuracy"]["macro"]),
-                percent(row["top5"]),
-                text(row["images"]),
-                text(row["classes"]),
-            ]
-        ],
-        title,
-    )
-    output.table(
-        ["Class", "Images", "Right", "Accuracy", "Predicted", "Precision"],
-        [
-            [
-                name,
-                text(one["images"]),
-                text(one["correct"]),
-                percent(one["accuracy"]),
-                text(one["predicted"]),
-                percent(one["precision"]),
-            ]
-            for name, one in row["per_class"].items()
-        ],
-        "Per class",
-    )
-
-
-def check_figures(folder: Path | None) -> None:
-    """Refuse a place for figures, or say that matplotlib is missing, before anything is computed."""
-    if folder is None:
-        return
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"{folder}: this is a file; give --figures a folder.")
-    if not folder.exists() and not folder.parent.is_dir():
-        raise OptionError(f"{folder}: there is no folder {folder.parent}; create it first.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        from partscope.errors import MissingExtraError
-
-        raise MissingExtraError("matplotlib", "plot", "Drawing figures") from error
-
-
-def write_figures(
-    model: PartClassifier,
-    data: PartDataset,
-    predictions: ClassPredictions,
-    result: ClassEvaluation,
-    folder: Path,
-) -> list[Path]:
-    """Write `confusion.png`, and `decisions.png` with the surest right and wrong decisions; return their paths."""
-    from partscope.figures.canvas import save_figure
-    from partscope.figures.classification import Decision, figure_confusion, figure_decisions
-
-    folder.mkdir(exist_ok=True)
-    paths = [save_figure(figure_confusion(result.confusion, result.classes), folder / "confusion.png")]
-    row_of = {name: i for i, name in enumerate(predictions.ids)}
-    score = {name: float(predictions.scores[row_of[name]].max()) for name in result.ids}
-    order = sorted(range(len(result.ids)), key=lambda i: -score[result.ids[i]])
-    chosen = [i for right in (True, False) for i in [j for j in order if result.correct[j] == right][:_DRAWN]]
-    place = {name: i for i, name in enumerate(data.ids)}
-    shown = data[[place[result.ids[i]] for i in chosen]]
-    features = model.features_
-    features.set_params(progress=False)
-    places = features.locate(shown)
-    boxes = places.boxes if not features.parts_ else places.boxes[:, -len(features.parts_) :]
-    decisions = [
-        Decision(sample.image, frames, result.truth[i], result.predicted[i], score[result.ids[i]])
-        for i, sample, frames in zip(chosen, shown, boxes, strict=True)
-    ]
-    figure = figure_decisions(decisions, features.parts_ or (features.region,))
-    return [*paths, save_figure(figure, folder / "decisions.png")]
-
-
 def names_of(text: str | None) -> list[str] | None:
     """Return the names of a list separated by commas, or None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
@@ -259,3 +185,50 @@ def checked_choice(flag: str, value: str, known: Iterable[str]) -> str:
     if value not in names:
         raise OptionError(f"{flag} must be one of {', '.join(names)}, not {value!r}.")
     return value
+
+
+def load_classifier(path: Path, weights: Path | None) -> PartClassifier:
+    """Read a classifier; `weights` names the weights of the features' network where they are now."""
+    from partscope.backbones import get_embedder
+    from partscope.classification import PartClassifier
+    from partscope.detectors.model_file import Fields, check_kind, read_model
+
+    if weights is None:
+        return PartClassifier.load(path)
+    document, _ = read_model(path)
+    check_kind(document, "classifier")
+    stored = Fields(document.path, document.take("embedder", dict))
+    sizes = Fields(document.path, stored.take("preprocessing", dict))
+    embedder = get_embedder(
+        stored.take("name", str),
+        input_size=sizes.take("input_size", int),
+        weights=weights,
+        at=stored.take("at", str),
+    )
+    return PartClassifier.load(path, embedder=embedder)
+
+
+def summary(model: PartClassifier) -> str:
+    """Return a classifier in a few words."""
+    features = model.features_
+    what = "no parts" if features.source == "none" else f"{features.source} parts"
+    found = f" of {features.detector_.method}" if features.detector_ is not None else ""
+    return f"region {features.region}, {what}{found}, {model.classifier}"
+
+
+def facts(model: PartClassifier) -> dict[str, Any]:
+    """Return what identifies a classifier in a table."""
+    features = model.features_
+    return {
+        "region": features.region,
+        "part_source": features.source,
+        "detector": None if features.detector_ is None else features.detector_._info(),
+        "features": features.embedder_.label,
+        "parts": features.parts_,
+        "scale": features.scale_,
+        "normalize": features.normalize,
+        "pool_pairs": features.pool_pairs,
+        "classifier": model.classifier,
+        "C": model.model_.C,
+        "flips": model.flips,
+    }
