@@ -2,12 +2,14 @@
 
 from partscope.detectors.base import PartDetector
 from partscope.detectors.channel import ChannelDetector
+from partscope.detectors.linear import LinearDetector
 from partscope.detectors.prior import PriorDetector
 from partscope.detectors.registry import detector_class, detector_methods, register_detector
 from partscope.detectors.transfer import TransferDetector
 
 __all__ = [
     "ChannelDetector",
+    "LinearDetector",
     "PartDetector",
     "PriorDetector",
     "TransferDetector",

@@ -10,15 +10,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from partscope.backbones import DEFAULT_BACKBONE, Backbone, get_backbone
+from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.centres import concentration, find_centres
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
 from partscope.detectors.base import Located, PartDetector
 from partscope.detectors.model_file import Fields, Tensors
+from partscope.detectors.networks import make_backbone, restore_backbone
 from partscope.detectors.queries import Box
 from partscope.detectors.registry import register_detector
-from partscope.errors import BackboneError, DatasetError, ModelFileError, OptionError
+from partscope.errors import DatasetError, ModelFileError, OptionError
 from partscope.maps import gradient_maps
 from partscope.scan import scan
 from partscope.selection import NORMALISERS, RULES, Ranking, rank_channels
@@ -119,7 +120,7 @@ class ChannelDetector(PartDetector):
         ):
             if value not in known:
                 raise OptionError(f"{what} must be one of {', '.join(known)}, not {value!r}.")
-        backbone = self._make_backbone()
+        backbone = make_backbone(self.backbone, self.layer, self.input_size, self.weights)
         spec = self._spec(backbone.cut)
         folder = None if self.scan_folder is None else Path(self.scan_folder)
         candidates = np.arange(backbone.channels)
@@ -166,21 +167,6 @@ class ChannelDetector(PartDetector):
     def _select(self) -> None:
         winners = zip(self.ranking_.parts, self.ranking_.best.tolist(), strict=True)
         self.channels_ = {part: channel for part, channel in winners if channel >= 0}
-
-    def _make_backbone(self) -> Backbone:
-        if isinstance(self.backbone, str):
-            return get_backbone(
-                self.backbone, layer=self.layer, input_size=self.input_size, weights=self.weights
-            )
-        if not isinstance(self.backbone, Backbone):
-            raise OptionError(
-                f"backbone must be a name or a partscope.Backbone, not {type(self.backbone).__name__}; "
-                "wrap a module with Backbone(module, layer, preprocessing)."
-            )
-        for name in ("layer", "input_size", "weights"):
-            if getattr(self, name) is not None:
-                raise OptionError(f"{name} is given by the Backbone object; leave the option {name!r} out.")
-        return self.backbone
 
     def part_maps(self, image: Image.Image, box: Box | None = None) -> tuple[list[int], torch.Tensor, View]:
         """Return the selected channels, ascending, their gradient maps (C, S, S), and the view that they belong to.
@@ -235,33 +221,7 @@ class ChannelDetector(PartDetector):
 
     def _restore(self, tensors: Tensors, config: Fields, backbone: Backbone | None) -> None:
         spec = self._spec(config.take("quantile", float))
-        stored = Fields(config.path, config.take("backbone", dict))
-        wanted, name = stored.take("content_hash", str), stored.take("name", str)
-        if backbone is None:
-            if not isinstance(self.backbone, str):
-                raise ModelFileError(
-                    f"{config.path}: the model was fitted with an own network ({name}), which a model file does not "
-                    "hold; give it with load(path, backbone=…)."
-                )
-            sizes = Fields(config.path, stored.take("preprocessing", dict))
-            try:
-                # The layer and size that were used, not the defaults of this version.
-                backbone = get_backbone(
-                    self.backbone,
-                    layer=stored.take("layer", str),
-                    input_size=sizes.take("input_size", int),
-                    weights=self.weights,
-                )
-            except BackboneError as error:
-                raise BackboneError(
-                    f"{config.path}: the model's backbone cannot be made again: {error}"
-                ) from error
-        if backbone.content_hash != wanted:
-            raise ModelFileError(
-                f"{config.path}: the model was made with another backbone than {backbone.name} with the layer "
-                f"{backbone.layer!r} (content hash {wanted[:12]}…, not {backbone.content_hash[:12]}…: other weights, layer, "
-                "input size or preprocessing); load it with the one that it was fitted with."
-            )
+        backbone = restore_backbone(config, self.backbone, self.weights, backbone)
         count = len(self.parts_)
         channels = tensors.take("channels", (None,), np.int64)
         cost = tensors.take("cost", (count, len(channels)), np.float64, finite=False)

@@ -1,0 +1,114 @@
+"""What `fit` and `partial_fit` of the linear detector share: from a data set to statistics and held-out evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partscope.dataset import PartDataset, Skipped
+from partscope.detectors.queries import Query
+from partscope.errors import DatasetError, ImageError
+from partscope.grids import FeatureGrids
+from partscope.linear.collection import Collector
+from partscope.linear.discriminant import Discriminants
+from partscope.linear.record import TrainingRecord
+from partscope.linear.shrinkage import FOLDS, choose_shrinkage, evidence_maps
+from partscope.linear.statistics import Statistics
+from partscope.progress import track
+from partscope.views import view
+
+#: `flips="auto"` adds mirror images up to this many training images: they cost as many passes again, and help little then.
+FEW_IMAGES = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What one pass over images has given.
+
+    Parameters
+    ----------
+    statistics: of all images.
+    record: annotation and held-out evidence.
+    shrinkage: the chosen value, or the only candidate.
+    errors: held-out error of each value that was tried.
+    skipped: images that could not be read.
+    """
+
+    statistics: Statistics
+    record: TrainingRecord
+    shrinkage: float
+    errors: dict[float, float]
+    skipped: tuple[Skipped, ...]
+
+
+def learn(
+    dataset: PartDataset,
+    grids: FeatureGrids,
+    region: str,
+    *,
+    flips: bool,
+    memory: int,
+    candidates: Sequence[float],
+    known: Discriminants | None = None,
+    on_error: str = "raise",
+    progress: bool = False,
+) -> Learned:
+    """Read images once and return their statistics and held-out evidence.
+
+    Parameters
+    ----------
+    region: what the network sees, see :mod:`partscope.views`; "mask" as "image".
+    flips: add mirror images.
+    memory: bytes of features that may be kept for held-out evidence.
+    candidates: shrinkages to choose from.
+    known: discriminants of other images, which give the held-out evidence; by default groups of images are left out in
+        turn.
+
+    Raises
+    ------
+    ImageError, DatasetError: with `on_error="raise"`, an image cannot be read; or none could be.
+    """
+    folds = 1 if known is not None else max(1, min(FOLDS, len(dataset)))
+    collector = Collector(grids, dataset.mirror, folds, flips, memory, len(dataset))
+    lengths = _lengths(dataset)
+    skipped: list[Skipped] = []
+    read: list[int] = []
+    for i, sample in enumerate(track(dataset, "features", total=len(dataset), enabled=progress)):
+        try:
+            image = Query.of(sample).open()
+        except (ImageError, DatasetError) as error:
+            if on_error == "raise":
+                raise
+            skipped.append(Skipped(sample.id, str(error)))
+            continue
+        seen = view(grids.backbone.preprocessing, image, "crop" if region == "crop" else "image", sample.box)
+        collector.add(sample.id, seen, sample.points, sample.visible, lengths[i])
+        read.append(i)
+    if not read:
+        raise DatasetError(
+            f"{dataset.name}: not one training image could be read; the first: {skipped[0].reason}"
+        )
+    collector.finish()
+    statistics = reduce(add, collector.statistics)
+    used = dataset[read]
+    if known is None:
+        choice = choose_shrinkage(grids, collector.statistics, collector.held, candidates)
+        record = TrainingRecord.of(used, choice.indices, choice.evidence)
+        return Learned(statistics, record, choice.shrinkage, choice.errors, tuple(skipped))
+    indices = np.array([image.index for image in collector.held], dtype=np.intp)
+    rows, columns = grids.grid
+    evidence = np.zeros((len(indices), len(dataset.parts), rows, columns), dtype=np.float32)
+    for row, image in enumerate(collector.held):
+        evidence[row] = evidence_maps(grids, image.maps, known)
+    return Learned(statistics, TrainingRecord.of(used, indices, evidence), candidates[0], {}, tuple(skipped))
+
+
+def _lengths(dataset: PartDataset) -> NDArray[np.float64]:
+    """Return what errors are divided by, in pixels: the diagonal of the box, or of the image where there is no box."""
+    boxes = np.linalg.norm(dataset.boxes[:, 2:], axis=1)
+    return np.where(np.isfinite(boxes), boxes, np.linalg.norm(dataset.sizes, axis=1))
