@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -84,7 +85,8 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 def device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
     """Return device and type of the network's first floating-point parameter or buffer; the CPU and float32 without."""
-    for tensor in (*network.parameters(), *network.buffers()):
+    # Without a list of all of them, which would take as long as a small layer.
+    for tensor in chain(network.parameters(), network.buffers()):
         if tensor.is_floating_point():
             return tensor.device, tensor.dtype
     return torch.device("cpu"), torch.float32
