@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+import summary_table2
+from markdown import load, table
+
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BEGIN2, END2 = "<!-- table2:begin -->", "<!-- table2:end -->"
 NETWORKS = {
     "efficientnet_lite0": "EfficientNet-Lite0",
     "squeezenet1_1": "SqueezeNet 1.1",
     "caffenet": "CaffeNet composite",
 }
 Row = dict[str, Any]
-
-
-def load(name: str) -> dict[str, Any] | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def error(row: Row) -> str:
@@ -36,14 +33,6 @@ def where(document: dict[str, Any]) -> str:
         f"{settings['training images drawn with seed']}, all {settings['test images']} test images; layer "
         f"`{backbone['layer']}` at {backbone['preprocessing']['input_size']} px"
     )
-
-
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(header) + " |",
-        "|---" * len(header) + "|",
-        *("| " + " | ".join(r) + " |" for r in rows),
-    ]
 
 
 def readme_block() -> list[str]:
@@ -175,6 +164,14 @@ REMARKS = """## Remarks
 """
 
 
+TABLE2_REMARKS = """## Remarks
+
+- The median part position is the strongest of the controls: birds stand in the middle of their photographs, and fifteen
+  patches there show the bird. A detector has to be held against it, not against the whole image alone.
+- Every choice (size of the patches' input, λ, the classifier's C) was made on training images.
+"""
+
+
 def settings_section() -> list[str]:
     lines: list[str] = []
     for name in NETWORKS:
@@ -243,16 +240,23 @@ def results_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def replaced(text: str, begin: str, lines: list[str], end: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + "\n".join([begin, *lines, end]) + after
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    readme = replaced(readme, BEGIN, readme_block(), END)
+    readme = replaced(readme, BEGIN2, summary_table2.readme_rows(), END2)
     wanted = {
-        ROOT / "README.md": before + "\n".join([BEGIN, *readme_block(), END]) + after,
+        ROOT / "README.md": readme,
         ROOT / "docs" / "results.md": results_page(),
+        ROOT / "docs" / "results-classification.md": summary_table2.page(TABLE2_REMARKS),
     }
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
