@@ -43,8 +43,9 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     Parameters
     ----------
-    method: `"channel"` (the paper's: channels of a network that respond to parts), `"prior"` (always the median
-        position) or `"transfer"` (the parts of the most similar training image).
+    method: `"channel"` (the paper's: channels of a network that respond to parts), `"linear"` (linear combinations of
+        channels in closed form), `"prior"` (always the median position) or `"transfer"` (the parts of the most similar
+        training image).
     options: the parameters of the method's class.
 
     Attributes
