@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import partscope.table2.measure as measure
-from command_line import SMALL_CHANNEL, model_file, run
+from command_line import model_file, run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -18,7 +18,7 @@ SMALL = ("--backbone", "squeezenet1_1", "--input-size", "32", "--regions", "imag
 
 def test_table2(tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped and taken up again, the table is the same; finished rows are not measured again."""
-    detector = model_file(tiny_cub, "--method", "channel", "--centre", "maximum", *SMALL_CHANNEL[4:])
+    detector = model_file(tiny_cub, "--method", "channel", "--centre", "maximum")
     monkeypatch.chdir(tmp_path)
     argv = ("reproduce", "table2", tiny_cub, "--detector", detector, *SMALL)
     original, fits = measure.fit_linear, []

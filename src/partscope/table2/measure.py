@@ -181,7 +181,7 @@ class _Runner:
             "row": [plan.name, plan.region, plan.part_source, plan.detector, plan.features],
             "data": self._data,
             "network": self.settings.network(plan).content_hash,
-            "detector": None if searcher is None else self.work.detector_hash(searcher.detector),
+            "detector": None if searcher is None else searcher.content_hash,
             "scale": self.settings.scale(plan.region),
             "normalize": self.settings.normalize,
             "classifier": [self.classifier, self.C],
@@ -195,7 +195,11 @@ class _Runner:
         if searcher is not None:
             pieces = [
                 self.work.located(
-                    searcher.detector, data, description=f"{plan.name}: {what}", progress=self.progress
+                    searcher.detector,
+                    searcher.content_hash,
+                    data,
+                    description=f"{plan.name}: {what}",
+                    progress=self.progress,
                 )
                 for what, data in (("train", self.train), ("test", self.test))
             ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector, detector_class
 from partscope.errors import OptionError
-from partscope.table2.work import WorkFolder
+from partscope.table2.work import WorkFolder, detector_hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,11 @@ class Searcher:
     region: str
     detector: PartDetector
     given: bool = False
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the detector's model file."""
+        return detector_hash(self.detector)
 
     def record(self, error: float | None) -> dict[str, Any]:
         """Return what the detector is, JSON-ready; `error` is its normalised error on the test images (see Table 1)."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from partscope.atomic import atomic_write
@@ -32,6 +33,14 @@ def digest(value: Any) -> str:
 def data_hash(dataset: PartDataset) -> str:
     """Return a hash of a data set's ids, sizes, boxes, parts and classes."""
     return digest([dataset.fingerprint(), [sample.label for sample in dataset]])
+
+
+def detector_hash(detector: PartDetector) -> str:
+    """Return the SHA-256 of a fitted detector's model file."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "detector.partscope"
+        detector.save(file)
+        return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class WorkFolder:
@@ -116,26 +125,25 @@ class WorkFolder:
         detector.save(file)
         return detector
 
-    def detector_hash(self, detector: PartDetector) -> str:
-        """Return a hash of a fitted detector: of its model file."""
-        file = self.path / "detectors" / f"{detector.method}-in-use.partscope"
-        detector.save(file)
-        try:
-            return hashlib.sha256(file.read_bytes()).hexdigest()
-        finally:
-            file.unlink()
-
     # -- located parts ----------------------------------------------------------------------------------------------
     def located(
-        self, detector: PartDetector, dataset: PartDataset, *, description: str, progress: bool = False
+        self,
+        detector: PartDetector,
+        content_hash: str,
+        dataset: PartDataset,
+        *,
+        description: str,
+        progress: bool = False,
     ) -> PartPredictions:
         """Return a detector's predictions for a data set, block by block; finished blocks are read, not computed.
+
+        `content_hash` is the detector's, see :func:`detector_hash`.
 
         Raises
         ------
         As :meth:`PartDetector.predict`.
         """
-        name = digest([self.detector_hash(detector), dataset.fingerprint()])[:32]
+        name = digest([content_hash, dataset.fingerprint()])[:32]
         folder = self.path / "parts" / name
         folder.mkdir(exist_ok=True)
         pieces = []
