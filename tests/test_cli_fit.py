@@ -123,7 +123,7 @@ def test_used_options_reach_the_detector() -> None:
 @pytest.mark.parametrize(
     ("option", "word"),
     [
-        (("--method", "magic"), "channel, prior, transfer"),
+        (("--method", "magic"), "channel, linear, prior, transfer"),
         (("--split", "nosuch"), "train"),
         (("--format", "xyz"), "cub"),
         (("--limit", "0"), "positive"),

@@ -40,7 +40,7 @@ class NetworkEntry:
     preprocessing: default preprocessing, with the default input size.
     summary: one line for listings.
     channels_last: memory format, see :class:`Backbone`.
-    embedding: last hidden layer (protocol §8), as :class:`Embedder` spells it.
+    embedding: last hidden layer (protocol §8), as :class:`Embedder` spells it; None for the rule of torchvision's and timm's.
     embedding_size: default side of the input for embeddings in pixels.
     cut: default quantile of the centres; 0.9 is the paper's group's (protocol §2), another one was chosen on training images.
     """
@@ -49,7 +49,7 @@ class NetworkEntry:
     layer: str
     preprocessing: Preprocessing
     summary: str
-    embedding: str
+    embedding: str | None = None
     embedding_size: int = EMBEDDING_SIZE
     channels_last: bool = False
     cut: float = 0.9
@@ -145,7 +145,8 @@ def get_embedder(
     entry = NETWORKS.get(name)
     own_side = entry.embedding_size if entry else made.preprocessing.input_size
     preprocessing = made.preprocessing.with_size(own_side if input_size is None else input_size)
-    chosen = at or (entry.embedding if entry else last_hidden_layer(made.network, preprocessing.input_size))
+    stated = at or (entry.embedding if entry else None)
+    chosen = stated or last_hidden_layer(made.network, preprocessing.input_size)
     channels_last = entry is not None and entry.channels_last
     embedder = Embedder(made.network, chosen, preprocessing, name, made.file, channels_last)
     _finish(made, embedder, channels_last)

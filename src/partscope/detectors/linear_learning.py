@@ -103,12 +103,12 @@ def learn(
     indices = np.array([image.index for image in collector.held], dtype=np.intp)
     rows, columns = grids.grid
     evidence = np.zeros((len(indices), len(dataset.parts), rows, columns), dtype=np.float32)
-    for row, image in enumerate(collector.held):
-        evidence[row] = evidence_maps(grids, image.maps, known)
+    for row, held in enumerate(collector.held):
+        evidence[row] = evidence_maps(grids, held.maps, known)
     return Learned(statistics, TrainingRecord.of(used, indices, evidence), candidates[0], {}, tuple(skipped))
 
 
 def _lengths(dataset: PartDataset) -> NDArray[np.float64]:
     """Return what errors are divided by, in pixels: the diagonal of the box, or of the image where there is no box."""
     boxes = np.linalg.norm(dataset.boxes[:, 2:], axis=1)
-    return np.where(np.isfinite(boxes), boxes, np.linalg.norm(dataset.sizes, axis=1))
+    return np.asarray(np.where(np.isfinite(boxes), boxes, np.linalg.norm(dataset.sizes, axis=1)))
