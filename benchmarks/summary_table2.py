@@ -9,10 +9,10 @@ from markdown import load, table
 #: Result files, by the title that the page gives them.
 TABLES = {
     "table2_channel_efficientnet_lite0": "Features of EfficientNet-Lite0",
-    "table2_channel_squeezenet1_1": "Features of SqueezeNet 1.1",
+    "table2_linear_efficientnet_lite0": "The linear detector beside it, without the box",
 }
-#: The README shows the first alone.
-MAIN = "table2_channel_efficientnet_lite0"
+#: The README shows the first, with the rows that the second has beyond it.
+MAIN, BESIDE = TABLES
 Row = dict[str, Any]
 
 
@@ -46,7 +46,13 @@ def readme_rows() -> list[str]:
     document = load(MAIN)
     if not document:
         return []
-    rows = [[row["name"], accuracy(row), published(row)] for row in document["rows"]]
+    beside = load(BESIDE) or {"rows": []}
+    known = {row["name"] for row in document["rows"]}
+    rows = []
+    for row in document["rows"]:
+        rows.append([row["name"], accuracy(row), published(row)])
+        if row["name"] == "Full, channel":
+            rows += [[one["name"], accuracy(one), ""] for one in beside["rows"] if one["name"] not in known]
     return [
         "Share of test images whose species is right, in per cent, 95 % interval over images. "
         f"{where(document)}. The paper's figures are on all 200 classes with other networks. Every comparison with its "

@@ -74,7 +74,7 @@ def fit(
         str | None,
         typer.Option(
             "--method",
-            metavar="channel|prior|transfer",
+            metavar="channel|linear|prior|transfer",
             help="The detector to fit; channel by default.",
             show_default=False,
         ),

@@ -40,7 +40,7 @@ def fit(
     ] = None,
     seed: options.Seed = 0,
     method: Annotated[
-        str, typer.Option("--method", metavar="channel|prior|transfer", help="How parts are found.")
+        str, typer.Option("--method", metavar="channel|linear|prior|transfer", help="How parts are found.")
     ] = "channel",
     backbone: options.Backbone = None,
     layer: options.Layer = None,
