@@ -229,3 +229,17 @@ def test_an_image_that_cannot_be_read_is_skipped_on_request(data: PartDataset, t
 def test_wrong_options_are_refused(data: PartDataset, options: dict[str, object], says: str) -> None:
     with pytest.raises((OptionError, BackboneError), match=says):
         unfitted(**options).fit(data[:2])
+
+
+def test_expected_errors_are_those_of_the_arrangement(data: PartDataset) -> None:
+    detector = unfitted(arrangement="exemplars").fit(data[:36])
+    found = detector.predict(data[36:])
+    assert found.expected_error is not None
+    assert (np.isfinite(found.expected_error) == found.found).all()
+    assert detector.arrangement_ is not None
+    with Image.open(data[36].image) as image:
+        maps, seen = detector.evidence(image.convert("RGB"))
+    wanted = detector.arrangement_.infer(maps, seen.extent).expected_error
+    np.testing.assert_allclose(found.expected_error[0][found.found[0]], wanted[found.found[0]])
+    assert np.isfinite(found.doubt).all()
+    assert unfitted().fit(data[:10]).predict(data[36:38]).expected_error is None

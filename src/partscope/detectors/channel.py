@@ -14,7 +14,8 @@ from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.centres import concentration, find_centres
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
-from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.base import PartDetector
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone, restore_backbone
 from partscope.detectors.queries import Box
@@ -195,7 +196,7 @@ class ChannelDetector(PartDetector):
                 points[p] = in_image[row[self.channels_[part]]]
                 score[p] = float(share[row[self.channels_[part]]])
         found = np.isfinite(points).all(axis=1)
-        return points, found, score, found.copy()
+        return Located(points, found, score, found.copy())
 
     def _info(self) -> dict[str, Any]:
         backbone = self.backbone_

@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from partscope.arrangement import Arrangement
 from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.dataset import PartDataset
-from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.base import PartDetector
 from partscope.detectors.linear_learning import FEW_IMAGES, learn
 from partscope.detectors.linear_state import linear_state, restore_linear
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone
 from partscope.detectors.queries import Box, with_usable_boxes
@@ -346,7 +347,7 @@ class LinearDetector(PartDetector):
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
         maps, seen = self.evidence(image, box)
-        mask = None
+        mask = expected_error = None
         if self.region == "mask" and box is not None:
             mask = box_mask(self.grids_.grid, seen.extent, box).numpy()
         if self.arrangement_ is None:
@@ -356,11 +357,12 @@ class LinearDetector(PartDetector):
                 maps = np.where(mask, maps, maps.min(axis=(1, 2), keepdims=True))
             arranged = self.arrangement_.infer(maps, seen.extent)
             shares, score = np.clip(arranged.points, 0.0, 1.0), arranged.visibility
+            expected_error = arranged.expected_error
         points = shares * np.array(seen.extent) + np.array(seen.origin)
         found = self.statistics_.shown > 0
         points[~found] = np.nan
         score = np.where(found, score, 0.0)
-        return points, found, score, found & (score >= 0.5)
+        return Located(points, found, score, found & (score >= 0.5), expected_error)
 
     def strongest_channels(self, part: str, n: int = 10) -> list[tuple[str, int, float]]:
         """Return the channels that say most about a part: layer, channel, and weight times the channel's spread.
