@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -243,3 +244,22 @@ def test_expected_errors_are_those_of_the_arrangement(data: PartDataset) -> None
     np.testing.assert_allclose(found.expected_error[0][found.found[0]], wanted[found.found[0]])
     assert np.isfinite(found.doubt).all()
     assert unfitted().fit(data[:10]).predict(data[36:38]).expected_error is None
+
+
+def test_boxes_are_predicted_without_the_box_alone(data: PartDataset, tmp_path: Path) -> None:
+    detector = unfitted(arrangement="exemplars").fit(data[:36])
+    found = detector.predict(data[36:])
+    assert found.boxes is not None
+    low, high = found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]
+    truth_low, truth_high = data.boxes[36:, :2], data.boxes[36:, :2] + data.boxes[36:, 2:]
+    common = np.clip(np.minimum(high, truth_high) - np.maximum(low, truth_low), 0, None).prod(axis=1)
+    union = (high - low).prod(axis=1) + (truth_high - truth_low).prod(axis=1) - common
+    assert np.mean(common / union) > 0.5
+    detector.save(tmp_path / "model")
+    loaded = PartDetector.load(tmp_path / "model", backbone=small_backbone())
+    np.testing.assert_array_equal(loaded.predict(data[36:]).boxes, found.boxes)
+    assert unfitted(arrangement="exemplars", region="crop").fit(data[:12]).predict(data[36:38]).boxes is None
+    bare = dataclasses.replace(
+        data[:36], samples=tuple(dataclasses.replace(sample, box=None) for sample in data[:36])
+    )
+    assert unfitted(arrangement="exemplars").fit(bare).predict(data[36:38]).boxes is None

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from partscope.arrangement.boxes import BoxModel, fit_boxes
 from partscope.arrangement.consensus import consensus
 from partscope.arrangement.correction import correction_features, design, fit_correction
 from partscope.arrangement.decoding import Decoded, decode
 from partscope.arrangement.doubt import Doubt, fit_doubt
+from partscope.arrangement.expected_error import ExpectedError
 from partscope.arrangement.likelihood import calibrate, likelihood_ratios
 from partscope.arrangement.shapes import Shapes, make_shapes, unit_of
+from partscope.arrangement.vote import Vote
 from partscope.errors import DatasetError
 
 FloatArray = NDArray[np.float64]
@@ -33,11 +36,13 @@ class Arranged:
     points: (P, 2) `(x, y)` relative to the region that the maps show, mostly in [0, 1].
     visibility: (P,) probability that the part is visible.
     expected_error: (P,) expected distance between the part and its point in pixels, if it is visible.
+    box: (4,) the object's box `(x, y, width, height)` in pixels of the region, inside it; None where none was learned.
     """
 
     points: FloatArray
     visibility: FloatArray
     expected_error: FloatArray
+    box: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +59,7 @@ class Arrangement:
     correction: (D, P, 2) coefficients of the linear correction.
     doubt: visibility and expected error.
     strength: the correction's ridge strength, for the record; infinite where there is no correction.
+    box: predicts the object's box, or None.
     """
 
     shapes: Shapes
@@ -61,6 +67,7 @@ class Arrangement:
     correction: FloatArray
     doubt: Doubt
     strength: float
+    box: BoxModel | None = None
 
     @classmethod
     def fit(
@@ -70,6 +77,7 @@ class Arrangement:
         sizes: FloatArray,
         mirror: NDArray[np.intp],
         maps: NDArray[np.floating],
+        boxes: FloatArray | None = None,
     ) -> Arrangement:
         """Learn from marked images.
 
@@ -81,6 +89,8 @@ class Arrangement:
         mirror: (P,) index of the part that each part becomes in a mirrored image.
         maps: (N, P, h, w) evidence. The maps of an image should come from a detector that was not fitted on that image
             (cross-validation): otherwise the evidence looks better than it is, and is trusted too much.
+        boxes: (N, 4) the objects' boxes `(x, y, width, height)` in pixels of the region, NaN rows where there is none; with
+            them the box is predicted too.
 
         Raises
         ------
@@ -110,7 +120,13 @@ class Arrangement:
         correction, strength = fit_correction(vectors, scalars, deviation, visible, mirror)
         left = deviation - np.einsum("nd,dpx->npx", design(vectors, scalars), correction)
         error = np.linalg.norm(left, axis=2) * object_size[..., 0]
-        return cls(shapes, ratios, correction, fit_doubt(decoded, visible, error, mirror), strength)
+        box = None
+        if boxes is not None:
+            length = unit_of(sizes)[:, None]
+            sides = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) / length
+            moved = local + np.einsum("nd,dpx->npx", design(vectors, scalars), correction) * object_size
+            box = fit_boxes(moved, scalars + 0.5, object_size[:, 0, 0], sides, mirror)
+        return cls(shapes, ratios, correction, fit_doubt(decoded, visible, error, mirror), strength, box)
 
     def infer(self, maps: NDArray[np.floating], size: tuple[float, float] | FloatArray) -> Arranged:
         """Locate the parts of one image.
@@ -137,11 +153,21 @@ class Arrangement:
         vectors, scalars = correction_features([found])
         shift = np.einsum("d,dpx->px", design(vectors, scalars)[0], self.correction) * found.size
         unit = float(unit_of(region))
+        points = found.local + shift
         return Arranged(
-            points=(found.local + shift) * unit / region,
+            points=points * unit / region,
             visibility=self.doubt.visibility(found),
             expected_error=self.doubt.expected_error(found) * unit,
+            box=self._box(points, found, region),
         )
+
+    def _box(self, points: FloatArray, found: Decoded, region: FloatArray) -> FloatArray | None:
+        if self.box is None:
+            return None
+        sides = self.box(points, found.share, found.size) * unit_of(region)
+        low, high = np.clip(sides[:2], 0.0, region), np.clip(sides[2:], 0.0, region)
+        # Sides that crossed, or a box beyond the border, are no box.
+        return np.concatenate([low, high - low]) if (high > low).all() else None
 
     # -- model files ------------------------------------------------------------------------------------------------
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -158,11 +184,15 @@ class Arrangement:
             "ratios": self.ratios,
             "correction": self.correction,
             "visibility": self.doubt.log_odds,
-            "error": self.doubt.error,
+            "error": self.doubt.error.weights,
+            "error_parts": self.doubt.error.parts,
             "base": self.doubt.base,
+            "vote": self.doubt.vote.weights,
         }
         strength = None if np.isinf(self.strength) else self.strength
         config = {"size_mean": shapes.size_mean, "size_spread": shapes.size_spread, "strength": strength}
+        if self.box is not None:
+            tensors["box"], config["box_overlap"] = self.box.weights, self.box.overlap
         return tensors, config
 
     @classmethod
@@ -184,9 +214,17 @@ class Arrangement:
             size_spread=float(config["size_spread"]),
             sizes=np.asarray(tensors["sizes"]),
         )
-        doubt = Doubt(*(np.asarray(tensors[name]) for name in ("visibility", "error", "base")))
+        visibility, error, error_parts, base, vote = (
+            np.asarray(tensors[name]) for name in ("visibility", "error", "error_parts", "base", "vote")
+        )
+        doubt = Doubt(visibility, ExpectedError(error, error_parts), base, Vote(vote))
+        box = None
+        if "box" in tensors:
+            box = BoxModel(np.asarray(tensors["box"]), float(config["box_overlap"]))
         strength = float("inf") if config["strength"] is None else float(config["strength"])
-        return cls(shapes, np.asarray(tensors["ratios"]), np.asarray(tensors["correction"]), doubt, strength)
+        return cls(
+            shapes, np.asarray(tensors["ratios"]), np.asarray(tensors["correction"]), doubt, strength, box
+        )
 
 
 def _check(

@@ -286,6 +286,7 @@ class LinearDetector(PartDetector):
             extent[record.held],
             self.mirror_,
             record.evidence.astype(np.float32),
+            record.boxes[record.held] if self.region == "image" else None,
         )
 
     # -- options ----------------------------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ class LinearDetector(PartDetector):
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
         maps, seen = self.evidence(image, box)
-        mask = expected_error = None
+        mask = expected_error = predicted = None
         if self.region == "mask" and box is not None:
             mask = box_mask(self.grids_.grid, seen.extent, box).numpy()
         if self.arrangement_ is None:
@@ -357,12 +358,12 @@ class LinearDetector(PartDetector):
                 maps = np.where(mask, maps, maps.min(axis=(1, 2), keepdims=True))
             arranged = self.arrangement_.infer(maps, seen.extent)
             shares, score = np.clip(arranged.points, 0.0, 1.0), arranged.visibility
-            expected_error = arranged.expected_error
+            expected_error, predicted = arranged.expected_error, arranged.box
         points = shares * np.array(seen.extent) + np.array(seen.origin)
         found = self.statistics_.shown > 0
         points[~found] = np.nan
         score = np.where(found, score, 0.0)
-        return Located(points, found, score, found & (score >= 0.5), expected_error)
+        return Located(points, found, score, found & (score >= 0.5), expected_error, predicted)
 
     def strongest_channels(self, part: str, n: int = 10) -> list[tuple[str, int, float]]:
         """Return the channels that say most about a part: layer, channel, and weight times the channel's spread.
