@@ -109,9 +109,8 @@ def test_mirrored_maps_give_mirrored_points(arrangement: Arrangement) -> None:
     symmetric = Arrangement(
         arrangement.shapes,
         (arrangement.ratios + arrangement.ratios[MIRROR]) / 2,
-        arrangement.correction,
+        arrangement.refinement,
         arrangement.doubt,
-        arrangement.strength,
     )
     for image, size in zip(maps, sizes, strict=True):
         straight = symmetric.infer(image, size)

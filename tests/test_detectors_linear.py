@@ -17,7 +17,7 @@ from partscope.backbones import Backbone
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, PartDetector
 from partscope.errors import BackboneError, ImageError, ModelFileError, OptionError, PartscopeWarning
-from partscope.linear import SHRINKAGES
+from partscope.linear import SHRINKAGES, collection
 
 # Pictures are few here, and animals that face the same way show one eye only.
 pytestmark = [
@@ -173,6 +173,48 @@ def test_flips_teach_what_only_the_mirror_image_shows(data: PartDataset) -> None
     flipped = unfitted(flips=True, shrinkage=0.3).fit(facing_right)
     assert flipped.statistics_.images == 2 * len(facing_right)
     assert flipped.statistics_.shown[PARTS.index("left eye")] == len(facing_right)
+
+
+def test_a_few_mirror_images_teach_what_mirroring_does(
+    data: PartDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, with one image in two passed mirrored: the left eye is still learned from the right one."""
+    monkeypatch.setattr(collection, "MAPPED_EVERY", 2)
+    facing_right = data[[i for i in range(48) if i % 2 == 0]]
+    mapped = unfitted(flips="mapped", shrinkage=0.3).fit(facing_right)
+    assert mapped.flips_used_ == "mapped"
+    assert mapped.statistics_.images == len(facing_right)
+    facing_left = data[[i for i in range(48) if i % 2]]
+    found = mapped.predict(facing_left)
+    eye = PARTS.index("left eye")
+    shown = facing_left.visible[:, eye]
+    assert shown.any()
+    true = unfitted(flips=True, shrinkage=0.3).fit(facing_right)
+    maps = [
+        detector.evidence(Image.open(facing_left.samples[0].image))[0][eye] for detector in (mapped, true)
+    ]
+    assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.8
+    assert np.isnan(found.points[:, eye]).all()  # no marked image shows it: it is never said to be found
+
+
+def test_images_added_removed_and_merged_keep_the_features_at_their_parts(
+    data: PartDataset, tmp_path: Path
+) -> None:
+    options = {"arrangement": "exemplars", "shrinkage": 0.3, "flips": True}
+    whole = unfitted(**options).fit(data[:24])
+    assert whole.record_.features.shape == (24, len(PARTS), 40)
+    assert np.isfinite(whole.record_.features).all()
+    grown = unfitted(**options).fit(data[:16]).partial_fit(data[16:24])
+    assert grown.record_.features.shape == whole.record_.features.shape
+    assert np.isfinite(grown.record_.features).all()
+    assert len(grown.forget(data[:8]).record_.features) == 16
+    shards = [unfitted(**options).fit(data[:12]), unfitted(**options).fit(data[12:24])]
+    merged = shards[0].merge(shards[1])
+    assert np.isfinite(merged.record_.features).all()
+    assert error(merged, data[24:]) < 1.3 * error(whole, data[24:])
+    merged.save(tmp_path / "merged.partscope")
+    loaded = PartDetector.load(tmp_path / "merged.partscope", small_backbone())
+    np.testing.assert_array_equal(loaded.predict(data[24:28]).points, merged.predict(data[24:28]).points)
 
 
 def test_strongest_channels_name_channels_of_the_layers(detector: LinearDetector) -> None:

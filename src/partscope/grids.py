@@ -35,6 +35,9 @@ CHOSEN_LAYERS: dict[str, tuple[str, ...]] = {
 #: Of those, the layers that are also looked at around each cell.
 CHOSEN_CONTEXT: dict[str, tuple[str, ...]] = {"efficientnet_lite0": ("blocks.5.3",)}
 
+#: Side of the input in pixels for combined layers: a grid of smaller cells places parts more finely than naming needs.
+CHOSEN_SIZES: dict[str, int] = {"efficientnet_lite0": 448}
+
 #: Distance of the places around a cell, as a share of the input's side.
 REACH = 0.2
 

@@ -11,13 +11,12 @@ from sklearn.linear_model import LogisticRegression
 
 from partscope.arrangement.decoding import Decoded
 from partscope.arrangement.expected_error import ExpectedError, fit_expected_error
-from partscope.arrangement.vote import Vote, fit_vote
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-#: How many of a part's signs, the first ones, the vote and the expected error are based on: all but the base rate.
+#: How many of a part's signs, the first ones, the expected error is based on: all but the base rate.
 OWN_SIGNS = 3
 
 
@@ -32,18 +31,15 @@ class Doubt:
     log_odds: (6,) coefficients of the log-odds of visibility: see `_signs`, then the vote; the last one is the constant.
     error: the expected error.
     base: (P,) log-odds of the part's visibility in the training images, the same for both sides of a pair.
-    vote: what the whole arrangement says about each part's visibility.
     """
 
     log_odds: FloatArray
     error: ExpectedError
     base: FloatArray
-    vote: Vote
 
-    def visibility(self, found: Decoded) -> FloatArray:
-        """Return the probability (P,) that each part is visible."""
+    def visibility(self, found: Decoded, vote: FloatArray) -> FloatArray:
+        """Return the probability (P,) that each part is visible; `vote` (P,) is the refinement's."""
         signs = _signs([found], self.base)[0]
-        vote = self.vote(found, signs[:, :OWN_SIGNS])
         power = np.column_stack([signs, vote]) @ self.log_odds[:-1] + self.log_odds[-1]
         return np.asarray(1 / (1 + np.exp(-np.clip(power, -30, 30))))
 
@@ -65,7 +61,11 @@ def _signs(decoded: Sequence[Decoded], base: FloatArray) -> FloatArray:
 
 
 def fit_doubt(
-    decoded: Sequence[Decoded], visible: BoolArray, error: FloatArray, mirror: NDArray[np.intp]
+    decoded: Sequence[Decoded],
+    visible: BoolArray,
+    error: FloatArray,
+    votes: FloatArray,
+    mirror: NDArray[np.intp],
 ) -> Doubt:
     """Calibrate visibility by logistic regression, and the expected error.
 
@@ -74,12 +74,12 @@ def fit_doubt(
     decoded: what was found in N training images, each without its own arrangement.
     visible: (N, P).
     error: (N, P) distance to the marked point relative to √(W·H); anything where not visible.
+    votes: (N, P) for the visibility, of a refinement that has not seen the image.
     mirror: (P,) the part that each part becomes in a mirrored image.
     """
     rate = visible.mean(axis=0)
     base = _log_odds((rate + rate[mirror]) / 2)
     each = _signs(decoded, base)
-    vote, votes = fit_vote(decoded, each[..., :OWN_SIGNS], visible, mirror)
     signs, truth = np.concatenate([each, votes[..., None]], axis=2).reshape(-1, 5), visible.ravel()
     if truth.all() or not truth.any():
         # Nothing to calibrate on: the arrangements' share itself.
@@ -90,4 +90,4 @@ def fit_doubt(
         log_odds = np.concatenate([model.coef_[0] / spread, model.intercept_])
     size = np.array([found.size for found in decoded])[:, None]
     expected = fit_expected_error(decoded, each[..., :OWN_SIGNS], visible, error / size, mirror)
-    return Doubt(log_odds, expected, base, vote)
+    return Doubt(log_odds, expected, base)
