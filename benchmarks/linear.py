@@ -16,48 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 
 from partscope import load_dataset
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, PartDetector
 from partscope.images import load_image
 from partscope.metrics import diagonal_error
-from partscope.predictions import PartPredictions
 from record import environment, write_json
 from timing import interleaved, machine_load, ratio, seconds
 
-#: The protocol's section 5: a part's AUC counts with at least so many images that show it and that do not.
-LEAST = 25
 GROUPS = 5
 
 
-def visibility(found: PartPredictions, data: PartDataset) -> dict[str, Any]:
-    """AUC of the visibility score: mean over parts, pooled, and of the base rates alone, pooled."""
-    visible = data.visible
-    shown = visible.sum(axis=0)
-    judged = np.flatnonzero((shown >= LEAST) & (len(data) - shown >= LEAST))
-    if not len(judged):
-        return {"macro": None, "parts": 0}
-    per_part = {data.parts[p]: float(roc_auc_score(visible[:, p], found.score[:, p])) for p in judged}
-    rates = np.broadcast_to(visible.mean(axis=0), visible.shape)
-    return {
-        "macro": float(np.mean(list(per_part.values()))),
-        "parts": len(judged),
-        "per part": per_part,
-        "pooled": float(roc_auc_score(visible.ravel(), found.score.ravel())),
-        "pooled, base rates": float(roc_auc_score(visible.ravel(), rates.ravel())),
-    }
-
-
 def accuracy(detector: PartDetector, test: PartDataset) -> dict[str, Any]:
-    """The detector's row: every figure of an evaluation, and the visibility's AUC."""
-    found = detector.predict(test)
-    sides = (row := detector.evaluate(test, predictions=found).row())["exchanged_sides"]
-    wrong = sum(side["wrong"] for side in sides.values())
-    total = sum(side["total"] for side in sides.values())
-    sides["together"] = {"share": wrong / total if total else None, "wrong": wrong, "total": total}
-    return {**row, "visibility": visibility(found, test)}
+    """The detector's row: every figure of an evaluation, confidence included."""
+    return detector.evaluate(test).row()
 
 
 def held_out_error(data: PartDataset, groups: np.ndarray, arrangement: str) -> float:

@@ -37,9 +37,12 @@ from partscope.metrics.normalised import (
     part_means,
     skill,
 )
+from partscope.metrics.overlap import box_overlap
 from partscope.metrics.regression import LinearPartMap, RegressionError, regression_error
+from partscope.metrics.risk_coverage import RiskCoverage, risk_coverage
 from partscope.metrics.scales import Normaliser, Scale, boxes_or_parts, make_scale, parts_box
 from partscope.metrics.sides import SideCount, exchanged_sides, wrong_sides
+from partscope.metrics.visibility import Reliability, VisibilityAUC, reliability, visibility_auc
 
 __all__ = [
     "HEAD_PARTS",
@@ -50,12 +53,16 @@ __all__ = [
     "Normaliser",
     "PairedDifference",
     "RegressionError",
+    "Reliability",
+    "RiskCoverage",
     "Scale",
     "SideCount",
+    "VisibilityAUC",
     "accuracy",
     "accuracy_interval",
     "axes_error",
     "bootstrap_interval",
+    "box_overlap",
     "boxes_or_parts",
     "confusion",
     "diagonal_error",
@@ -78,10 +85,13 @@ __all__ = [
     "percentile_interval",
     "predictions_with_mean_part",
     "regression_error",
+    "reliability",
     "resampled_means",
+    "risk_coverage",
     "skill",
     "top_k",
     "total_and_parts",
+    "visibility_auc",
     "with_mean_part",
     "wrong_sides",
 ]
