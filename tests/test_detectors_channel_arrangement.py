@@ -111,9 +111,9 @@ def test_it_learns_from_the_maps_that_prediction_sees(
     seen = {}
     original = Arrangement.fit
 
-    def spy(points, visible, sizes, mirror, maps):
-        seen.update(points=points, sizes=sizes, maps=maps)
-        return original(points, visible, sizes, mirror, maps)
+    def spy(points, visible, sizes, mirror, maps, boxes):
+        seen.update(points=points, sizes=sizes, maps=maps, boxes=boxes)
+        return original(points, visible, sizes, mirror, maps, boxes)
 
     monkeypatch.setattr(module.Arrangement, "fit", spy)
     few = data[:6]

@@ -28,6 +28,25 @@ def selected_channels(detector: PartDetector) -> list[dict[str, Any]]:
     return rows
 
 
+def strongest_channels_of(detector: PartDetector, count: int = 3) -> list[dict[str, Any]]:
+    """Return the channels that each part of a linear detector rests on: `part, strongest`; nothing of another method."""
+    from partscope.detectors import LinearDetector
+    from partscope.explanation import strongest_channels
+
+    if not isinstance(detector, LinearDetector):
+        return []
+    return [
+        {
+            "part": part,
+            "strongest": [
+                {"layer": one.layer, "channel": one.channel, "strength": one.strength}
+                for one in strongest_channels(detector, part, count)
+            ],
+        }
+        for part in detector.parts_
+    ]
+
+
 def shared_channels_of(detector: PartDetector) -> dict[int, tuple[str, ...]]:
     from partscope.selection import shared_channels
 
@@ -51,7 +70,23 @@ def show_fitted(output: Output, detector: PartDetector, drawn: PartDataset, out:
     )
     output.line()
     rows = selected_channels(detector)
-    if rows:
+    strongest = strongest_channels_of(detector)
+    if strongest:
+        output.table(
+            ["Part", "Strongest channels"],
+            [
+                [
+                    row["part"],
+                    ", ".join(
+                        f"{one['layer']} {one['channel']} ({one['strength']:+.2f})"
+                        for one in row["strongest"]
+                    )
+                    or "no training image shows it",
+                ]
+                for row in strongest
+            ],
+        )
+    elif rows:
         cells = [
             [
                 row["part"],
@@ -100,7 +135,7 @@ def fitted_document(
         **detector._info(),
         "images": len(detector.train_ids_),
         "data": {"name": drawn.name, "split": split, "limit": limit, "seed": seed},
-        "channels": selected_channels(detector),
+        "channels": selected_channels(detector) or strongest_channels_of(detector),
         "shared": shared_channels_of(detector),
         "train_ids": detector.train_ids_,
         "skipped": skipped_rows((*drawn.skipped, *detector.skipped_)),

@@ -118,7 +118,8 @@ def learn_arrangement(
     # A part may lie a little outside a box.
     points = np.clip(points / frames[:, None, 2:], 0.0, 1.0)
     evidence = evidence_of_parts(np.stack(maps), detector)
-    return Arrangement.fit(points, dataset.visible, frames[:, 2:], detector.mirror_, evidence)
+    boxes = dataset.boxes if detector.region == "image" else None
+    return Arrangement.fit(points, dataset.visible, frames[:, 2:], detector.mirror_, evidence, boxes)
 
 
 def _maps_of(detector: ChannelDetector, sample: Sample) -> NDArray[np.float32]:
