@@ -101,6 +101,10 @@ def test_a_prediction_is_the_arrangements_inference(detector: ChannelDetector, d
         )
         np.testing.assert_allclose(found.points[i], np.clip(arranged.points, 0, 1) * image.size)
         np.testing.assert_allclose(found.score[i], arranged.visibility)
+        assert found.expected_error is not None
+        np.testing.assert_allclose(found.expected_error[i], arranged.expected_error)
+        assert found.boxes is not None
+        np.testing.assert_allclose(found.boxes[i], arranged.box)
         assert (found.visible[i] == (arranged.visibility >= 0.5)).all()
 
 
@@ -118,6 +122,7 @@ def test_it_learns_from_the_maps_that_prediction_sees(
     monkeypatch.setattr(module.Arrangement, "fit", spy)
     few = data[:6]
     unfitted(region="crop").fit(few)
+    assert seen["boxes"] is None
     relative = (few.points - few.boxes[:, None, :2]) / few.boxes[:, None, 2:]
     np.testing.assert_allclose(seen["points"][few.visible], np.clip(relative, 0, 1)[few.visible])
     np.testing.assert_allclose(seen["sizes"], few.boxes[:, 2:])
