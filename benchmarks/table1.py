@@ -96,7 +96,8 @@ def main() -> None:
     for row in document["rows"]:
         error = row["error"]["diagonal"]
         low, high = error["ci95"]
-        print(f"{row['name']:32} {error['mean']:.3f} [{low:.3f}, {high:.3f}]  skill {row['skill']:+.2f}")
+        skill = "" if row["skill"] is None else f"  skill {row['skill']:+.2f}"
+        print(f"{row['name']:32} {error['mean']:.3f} [{low:.3f}, {high:.3f}]{skill}")
 
 
 if __name__ == "__main__":
