@@ -18,6 +18,7 @@ from partscope.cli.classify_evaluate import evaluate as classify_evaluate
 from partscope.cli.demo import demo
 from partscope.cli.evaluate import evaluate
 from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handled, say, set_debug
+from partscope.cli.explain import explain
 from partscope.cli.fit import fit
 from partscope.cli.locate import locate
 from partscope.cli.reproduce import table1
@@ -70,6 +71,7 @@ app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(locate))
 app.command()(handled(evaluate))
+app.command()(handled(explain))
 _classify.command("fit")(handled(classify_fit))
 _classify.command("predict")(handled(classify_predict))
 _classify.command("evaluate")(handled(classify_evaluate))

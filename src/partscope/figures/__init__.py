@@ -8,6 +8,7 @@ from partscope.figures.canvas import figure_bytes, save_figure
 from partscope.figures.classification import Decision, figure_confusion, figure_decisions
 from partscope.figures.confidence import figure_reliability, figure_risk_coverage
 from partscope.figures.curves import figure_error_curves, figure_part_errors, share_band, share_within
+from partscope.figures.evidence import figure_evidence
 from partscope.figures.gradients import figure_maps
 from partscope.figures.method import figure_method
 from partscope.figures.overlay import draw_parts
@@ -24,6 +25,7 @@ __all__ = [
     "figure_confusion",
     "figure_decisions",
     "figure_error_curves",
+    "figure_evidence",
     "figure_maps",
     "figure_method",
     "figure_part_errors",
