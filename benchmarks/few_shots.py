@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--train", type=int, help="training images to draw from; all by default")
     parser.add_argument("--test", type=int, help="test images; all by default")
     parser.add_argument("--channel-test", type=int, default=200, help="test images for `channel`")
-    parser.add_argument("--per-part", type=int, default=2, help="candidates of `channel` per part")
+    parser.add_argument("--per-part", type=int, default=1, help="candidates of `channel` per part")
     parser.add_argument("--cache", type=Path, help="where feature grids are kept; in memory by default")
     parser.add_argument("--folder", type=Path, default=Path("work-few-shots"), help="finished draws")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "few_shots.json")
