@@ -14,21 +14,20 @@ import numpy as np
 import partscope
 from partscope.evaluation import Evaluation
 
-#: The rooms of the package that a linear detector's results depend on.
-ROOMS = (
-    *("linear", "arrangement", "calibration", "detectors", "grids.py", "views.py", "prior.py", "metrics"),
-    *("evaluation", "backbones"),
+#: The files of the package that a linear detector's results, and those of its peers, depend on.
+CODE = (
+    *("linear/*.py", "arrangement/*.py", "calibration/*.py", "detectors/linear*.py", "detectors/transfer.py"),
+    *("detectors/base.py", "detectors/prior.py", "grids.py", "views.py", "prior.py", "metrics/*.py"),
+    *("evaluation/*.py", "backbones/*.py"),
 )
 
 
-def code_hash(rooms: Sequence[str] = ROOMS) -> str:
-    """SHA-256 over the source of some rooms: finished rows of other code must not be continued."""
+def code_hash(patterns: Sequence[str] = CODE) -> str:
+    """SHA-256 over some of the package's source: finished rows of other code must not be continued."""
     root = Path(partscope.__file__).parent
     digest = hashlib.sha256()
-    for room in sorted(rooms):
-        place = root / room
-        for file in [place] if place.is_file() else sorted(place.glob("**/*.py")):
-            digest.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    for file in sorted({file for pattern in patterns for file in root.glob(pattern)}):
+        digest.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -131,8 +131,6 @@ def costs(train: PartDataset, asked: PartDataset, options: dict[str, Any], repea
         calls[f"{what}: passes"] = passes(backbone, data, batch, backbone.network)
         calls[f"{what}: passes to the last layer used"] = passes(backbone, data, batch, grids)
         calls[f"{what}: passes at {NATIVE_SIZE} px"] = passes(native, data, batch, native.network)
-    for call in calls.values() if repeats > 1 else ():
-        call()  # the first time is slower
     times = interleaved(calls, repeats)
     for what in ("fit", "predict"):
         for name in times:
@@ -181,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         result["rows"] += rows
         write_json(options.json, result)
     few = train.limit(options.cost_images)
-    for arrangement in ("none", "exemplars") if "costs" not in options.skip else ():
+    for arrangement in ("exemplars", "none") if "costs" not in options.skip else ():
         if arrangement not in result["costs"]:
             chosen = {**OPTIONS, "arrangement": arrangement}
             result["costs"][arrangement] = costs(few, test.limit(20), chosen, options.repeats)
