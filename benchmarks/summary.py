@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import summary_linear
 import summary_table2
 from markdown import load, merged, table
 
@@ -300,6 +301,8 @@ def main() -> int:
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "results-classification.md": summary_table2.page(TABLE2_REMARKS),
     }
+    if text := summary_linear.page():
+        wanted[ROOT / "docs" / "results-linear.md"] = text
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
