@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partscope.backbones import Backbone, Embedder, get_embedder
-from partscope.classification.linear import CLASSIFIERS, LinearModel, TriedC
+from partscope.classification.linear import CLASSIFIERS, LinearModel
 from partscope.classification.part_features import PartFeatures
+from partscope.classification.penalty import TriedC
 from partscope.classification.sources import Known, part_source
 from partscope.detectors import PartDetector
 from partscope.detectors.model_file import Fields, Tensors, check_kind, damaged, read_model, write_model

@@ -142,8 +142,8 @@ def fit(
     """
     from partscope.backbones import DEFAULT_BACKBONE
     from partscope.classification import PartClassifier, PartFeatures
-    from partscope.classification.classifier import check_classes, labels_of
     from partscope.classification.knowledge import learn
+    from partscope.classification.labels import check_classes, labels_of
     from partscope.classification.linear import CLASSIFIERS
     from partscope.classification.sources import part_source
     from partscope.formats import load_dataset
