@@ -57,6 +57,15 @@ def table2(
             show_default=False,
         ),
     ] = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rows",
+            metavar="NAME",
+            help="Measure this row alone, such as 'Full, channel'; may be given several times; all by default.",
+            show_default=False,
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +136,7 @@ def table2(
             box_detector=searching[1],
             methods=_names(methods),
             regions=None if regions is None else _names(regions),
+            rows=rows or None,
             fit_limit=fit_limit,
             backbone=network,
             input_size=input_size,

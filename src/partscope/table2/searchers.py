@@ -10,6 +10,7 @@ from typing import Any
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector, detector_class
 from partscope.errors import OptionError
+from partscope.table2.rows import ALWAYS
 from partscope.table2.work import WorkFolder, detector_hash
 
 
@@ -47,66 +48,79 @@ class Searcher:
         }
 
 
-def find_searchers(
-    work: WorkFolder,
-    train: PartDataset,
-    *,
+def plan_searchers(
     detectors: tuple[PartDetector | None, PartDetector | None],
     methods: Sequence[str],
     regions: Sequence[str],
+) -> list[tuple[str, str]]:
+    """Return (method, region) of the detectors for the regions, Part Transfer among those of the box; nothing is fitted.
+
+    A given detector takes the place of a fitted one of its method in its region; other methods are fitted beside it. The
+    methods :data:`~partscope.table2.rows.ALWAYS` have their rows anyway, so naming them adds none.
+
+    Raises
+    ------
+    OptionError: unknown method, or one named twice.
+    """
+    for method in methods:
+        detector_class(method)
+    if len(set(methods)) != len(methods):
+        raise OptionError(f"a method is named twice: {', '.join(methods)}.")
+    found: list[tuple[str, str]] = []
+    for region, given in zip(("image", "crop"), detectors, strict=True):
+        if region not in regions:
+            continue
+        names = [method for method in methods if method not in ALWAYS and _can_search(method, region)]
+        if given is not None:
+            names = [given.method, *(method for method in names if method != given.method)]
+        found += [(method, region) for method in names]
+    if "crop" in regions and ("transfer", "crop") not in found:
+        found.append(("transfer", "crop"))
+    return found
+
+
+def find_searchers(
+    work: WorkFolder,
+    train: PartDataset,
+    wanted: Sequence[tuple[str, str]],
+    *,
+    detectors: tuple[PartDetector | None, PartDetector | None],
     box_region: str,
     limit: int | None,
     options: Mapping[str, Any],
     random_state: int,
     progress: bool,
 ) -> list[Searcher]:
-    """Return the detectors for the regions, Part Transfer among those of the box.
-
-    A given detector takes the place of a fitted one of its method in its region; other methods are fitted beside it.
+    """Return the detectors `wanted`, (method, region) each: the given ones, and the others fitted.
 
     Raises
     ------
-    OptionError: unknown method, a method that is a row of its own, or an unknown way to search the box.
+    OptionError: an unknown way to search the box.
     """
     if box_region not in ("crop", "mask"):
         raise OptionError(f"box_region must be 'crop' or 'mask', not {box_region!r}.")
-    for method in methods:
-        detector_class(method)
-        if method in ("prior", "transfer"):
-            raise OptionError(f"the method {method!r} has rows of its own in the table; leave it out.")
-    if len(set(methods)) != len(methods):
-        raise OptionError(f"a method is named twice: {', '.join(methods)}.")
-    found: list[Searcher] = []
-    for region, given in zip(("image", "crop"), detectors, strict=True):
-        if region not in regions:
+    given = {
+        (one.method, region): one
+        for region, one in zip(("image", "crop"), detectors, strict=True)
+        if one is not None
+    }
+    found = []
+    for method, region in wanted:
+        if (method, region) in given:
+            found.append(Searcher(method, region, given[method, region], given=True))
             continue
-        if given is not None:
-            found.append(Searcher(given.method, region, given, given=True))
-        for method in methods:
-            if (given is not None and given.method == method) or not _can_search(method, region):
-                continue
-            view = "image" if region == "image" else box_region
-            fitted = work.fitted(
-                method,
-                view,
-                train,
-                limit=limit,
-                random_state=random_state,
-                options=options,
-                progress=progress,
-            )
-            found.append(Searcher(method, region, fitted))
-    if "crop" in regions:
-        transfer = work.fitted(
-            "transfer",
-            "crop",
+        # Part Transfer learns nothing, and copies from all.
+        copies = method == "transfer"
+        fitted = work.fitted(
+            method,
+            box_region if region == "crop" and not copies else region,
             train,
-            limit=None,
+            limit=None if copies else limit,
             random_state=random_state,
-            options={},
+            options={} if copies else options,
             progress=progress,
         )
-        found.append(Searcher("transfer", "crop", transfer))
+        found.append(Searcher(method, region, fitted))
     return found
 
 
