@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         regions=options.regions,
         rows=options.rows,
         fit_limit=options.fit_limit,
+        cross_fit=options.cross_fit,
         backbone=options.embedder,
         input_size=options.input_size,
         classifier=options.classifier,
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--regions", nargs="+", choices=("image", "crop"))
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="measure these alone, keep the others")
     parser.add_argument("--fit-limit", type=int, default=200)
+    parser.add_argument("--cross-fit", type=int, default=0, metavar="K")
     parser.add_argument("--classifier", choices=("svm", "logistic"), default="svm")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

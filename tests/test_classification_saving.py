@@ -187,7 +187,9 @@ def test_what_cannot_be_saved(data: PartDataset, embedder: Embedder, tmp_path: P
     class Others(PartFeatures):
         pass
 
-    with pytest.raises(ModelFileError, match="around Others cannot be saved, only one around PartFeatures; fit it again"):
+    with pytest.raises(
+        ModelFileError, match="around Others cannot be saved, only one around PartFeatures; fit it again"
+    ):
         PartClassifier(Others(source="none", backbone=embedder), C=1.0).fit(data, LABELS).save(tmp_path / "c")
     with pytest.raises(PartscopeError, match="no such folder"):
         model.fit(data, LABELS).save(tmp_path / "nowhere" / "c")

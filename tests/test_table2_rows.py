@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import partscope.table2.work as work
+from partscope.detectors import PriorDetector
 from partscope.errors import OptionError
 from partscope.table2 import compare_rows, measure_table2, merged_document, plan_rows
-from partscope.table2.searchers import plan_searchers
+from partscope.table2.searchers import Searcher, plan_searchers
 from test_table2 import data, detecting, embedder, options  # noqa: F401  # fixtures
 
 ROWS = ["Full, no parts", "Full, channel", "BB, grid"]
@@ -96,3 +97,43 @@ def test_comparisons_follow_from_what_rows_have_right():
     (one,) = compare_rows(plans, right)
     assert (one["difference"], one["only_first"], one["only_second"]) == (0.5, 2, 0)
     assert one["p"] == pytest.approx(0.5)  # two images, both the first's
+
+
+# -- cross-fitting --------------------------------------------------------------------------------------------------
+def test_parts_of_a_detectors_own_images_are_found_by_others(data, options, monkeypatch):  # noqa: F811
+    """Six images in three folds: no image is searched by a detector that was fitted to it, and each once."""
+    searched, original = [], work.WorkFolder.located
+
+    def watched(self, detector, content_hash, dataset, **kwargs):
+        searched.append((set(detector.train_ids_), dataset.ids))
+        return original(self, detector, content_hash, dataset, **kwargs)
+
+    monkeypatch.setattr(work.WorkFolder, "located", watched)
+    call = {**options, "rows": ["Full, channel"], "fit_limit": 6}
+    table = measure_table2(data, cross_fit=3, **call)
+    assert len(searched) == 4
+    assert all(not fitted & set(ids) for fitted, ids in searched)
+    assert sorted(name for _, ids in searched for name in ids) == sorted(data.ids)
+    assert all(len(fitted) == 4 for fitted, _ in searched[:3])
+    assert table.settings["detectors"][0]["cross-fitted in"] == 3
+    searched.clear()
+    plain = measure_table2(data, **call)
+    assert [ids for _, ids in searched] == [data.train.ids, data.test.ids]
+    assert plain.settings["detectors"][0]["cross-fitted in"] == 0
+
+
+def test_images_beyond_the_limit_are_searched_by_the_detector_itself(data):  # noqa: F811
+    drawn = data.train[[0, 2, 5]]
+    detector = PriorDetector().fit(drawn)
+    folds = tuple((drawn[[k]], PriorDetector().fit(drawn[[j for j in range(3) if j != k]])) for k in range(3))
+    finders = Searcher("prior", "image", detector, folds=folds).finders(data.train)
+    assert [images.ids for images, _, _ in finders] == [
+        data.train[[1, 3, 4]].ids, (drawn.ids[0],), (drawn.ids[1],), (drawn.ids[2],),
+    ]  # fmt: skip
+    assert finders[0][1] is detector
+
+
+@pytest.mark.parametrize("folds", [1, -1, 7])
+def test_a_number_of_folds_that_makes_no_sense(data, options, folds):  # noqa: F811
+    with pytest.raises(OptionError, match="cross_fit must be 0, or a number of folds from 2 to the 6 images"):
+        measure_table2(data, rows=["Full, channel"], cross_fit=folds, **options)

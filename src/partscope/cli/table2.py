@@ -45,6 +45,15 @@ def table2(
             help="Training images, stratified by class, that a detector is fitted to.",
         ),
     ] = 200,
+    cross_fit: Annotated[
+        int,
+        typer.Option(
+            "--cross-fit",
+            metavar="K",
+            min=0,
+            help="Find the parts of a detector's own training images by detectors fitted to the other folds of K; 0: by itself.",
+        ),
+    ] = 0,
     methods: Annotated[
         str, typer.Option("--methods", metavar="NAMES", help="Detectors to fit, separated by commas.")
     ] = "channel",
@@ -132,6 +141,7 @@ def table2(
             regions=options.names_of(regions),
             rows=rows or None,
             fit_limit=fit_limit,
+            cross_fit=cross_fit,
             backbone=network,
             input_size=input_size,
             weights=weights,

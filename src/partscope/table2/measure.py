@@ -39,6 +39,7 @@ def measure_table2(
     regions: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
     fit_limit: int | None = 200,
+    cross_fit: int = 0,
     detector_options: Mapping[str, Any] | None = None,
     box_region: str = "crop",
     backbone: str | Embedder = DEFAULT_BACKBONE,
@@ -69,6 +70,9 @@ def measure_table2(
     regions: `"image"`, `"crop"` or both; by default both, or the image alone where an image has no box.
     rows: names of the rows to measure, such as `"Full, channel"`; all by default. Only detectors that they need are fitted.
     fit_limit: training images that a detector is fitted to, drawn by class; None for all. Part Transfer copies from all.
+    cross_fit: folds; with 2 or more, the parts of the images that a method is fitted to are found by one that is fitted to the
+        other folds, so that the classifier learns from parts as good as those of new images. By default a method finds
+        them in its own training images too. Neither given detectors nor Part Transfer are cross-fitted.
     detector_options: options of the methods, given to those that have them, such as `backbone`.
     box_region: how `channel` and its like search the box, `"crop"` or `"mask"`.
     backbone, input_size, weights: the network of the features, as for :func:`~partscope.backbones.get_embedder`.
@@ -114,6 +118,7 @@ def measure_table2(
             detectors=searching,
             box_region=box_region,
             limit=fit_limit,
+            cross_fit=cross_fit,
             options=detector_options or {},
             random_state=random_state,
             progress=progress,
@@ -188,7 +193,7 @@ class _Runner:
             "row": [plan.name, plan.region, plan.part_source, plan.detector, plan.features],
             "data": self._data,
             "network": self.settings.network(plan).content_hash,
-            "detector": None if searcher is None else searcher.content_hash,
+            "detector": None if searcher is None else [one[2] for one in searcher.finders(self.train)],
             "scale": self.settings.scale(plan.region),
             "normalize": self.settings.normalize,
             "classifier": [self.classifier, self.C, FOLDS, PATIENCE],
@@ -200,17 +205,15 @@ class _Runner:
         predictions: PartPredictions | None = None
         error = None
         if searcher is not None:
+            finders = [("train", *one) for one in searcher.finders(self.train)]
+            finders.append(("test", self.test, searcher.detector, searcher.content_hash))
             pieces = [
                 self.work.located(
-                    searcher.detector,
-                    searcher.content_hash,
-                    data,
-                    description=f"{plan.name}: {what}",
-                    progress=self.progress,
+                    found_by, name, data, description=f"{plan.name}: {what}", progress=self.progress
                 )
-                for what, data in (("train", self.train), ("test", self.test))
+                for what, data, found_by, name in finders
             ]
-            error = searcher.detector.evaluate(self.test, predictions=pieces[1]).error
+            error = searcher.detector.evaluate(self.test, predictions=pieces[-1]).error
             predictions = PartPredictions.concatenate(pieces)
         features = make_features(plan, self.settings, searcher, predictions, self.cache, len(self.train))
         table, groups = self._training_table(features)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector, detector_class
 from partscope.errors import OptionError
@@ -24,17 +26,27 @@ class Searcher:
     region: `"image"` or `"crop"`, the rows that use it.
     detector: fitted.
     given: it was not fitted here.
+    folds: (images, detector) for each fold of the images that it was fitted to, where their parts are found by a detector
+        that has not seen them; empty without cross-fitting.
     """
 
     method: str
     region: str
     detector: PartDetector
     given: bool = False
+    folds: tuple[tuple[PartDataset, PartDetector], ...] = ()
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the detector's model file."""
         return detector_hash(self.detector)
+
+    def finders(self, train: PartDataset) -> list[tuple[PartDataset, PartDetector, str]]:
+        """Return who finds the parts of which training images: (images, detector, its hash), each image once."""
+        found = [(images, detector, detector_hash(detector)) for images, detector in self.folds]
+        seen = {name for images, _, _ in found for name in images.ids}
+        rest = train[[i for i, name in enumerate(train.ids) if name not in seen]] if seen else train
+        return [(rest, self.detector, self.content_hash), *found] if len(rest) else found
 
     def record(self, error: float | None) -> dict[str, Any]:
         """Return what the detector is, JSON-ready; `error` is its normalised error on the test images (see Table 1)."""
@@ -44,6 +56,7 @@ class Searcher:
             "given": self.given,
             **{k: v for k, v in self.detector._info().items() if k != "method"},
             "training images": len(self.detector.train_ids_),
+            "cross-fitted in": len(self.folds),
             "error": error,
         }
 
@@ -87,6 +100,7 @@ def find_searchers(
     detectors: tuple[PartDetector | None, PartDetector | None],
     box_region: str,
     limit: int | None,
+    cross_fit: int,
     options: Mapping[str, Any],
     random_state: int,
     progress: bool,
@@ -95,7 +109,7 @@ def find_searchers(
 
     Raises
     ------
-    OptionError: an unknown way to search the box.
+    OptionError: an unknown way to search the box; `cross_fit` is 1, negative, or more than there are images.
     """
     if box_region not in ("crop", "mask"):
         raise OptionError(f"box_region must be 'crop' or 'mask', not {box_region!r}.")
@@ -111,17 +125,55 @@ def find_searchers(
             continue
         # Part Transfer learns nothing, and copies from all.
         copies = method == "transfer"
+        view = box_region if region == "crop" and not copies else region
         fitted = work.fitted(
             method,
-            box_region if region == "crop" and not copies else region,
+            view,
             train,
             limit=None if copies else limit,
             random_state=random_state,
             options={} if copies else options,
             progress=progress,
         )
-        found.append(Searcher(method, region, fitted))
+        folds = (
+            []
+            if copies or not cross_fit
+            else _folds(train.limit(limit, random_state), cross_fit, random_state)
+        )
+        beside = tuple(
+            (
+                held,
+                work.fitted(
+                    method,
+                    view,
+                    rest,
+                    limit=None,
+                    random_state=random_state,
+                    options=options,
+                    progress=progress,
+                ),
+            )
+            for held, rest in folds
+        )
+        found.append(Searcher(method, region, fitted, folds=beside))
     return found
+
+
+def _folds(drawn: PartDataset, count: int, random_state: int) -> list[tuple[PartDataset, PartDataset]]:
+    """Return (held-out images, the others) of each fold; every class is spread over the folds as evenly as it goes."""
+    if not 2 <= count <= len(drawn):
+        raise OptionError(
+            f"cross_fit must be 0, or a number of folds from 2 to the {len(drawn)} images that detectors are fitted to, not {count}."
+        )
+    rng = np.random.default_rng(random_state)
+    shuffled = rng.permutation(len(drawn))
+    order = shuffled[np.argsort(np.array(drawn.labels)[shuffled], kind="stable")]
+    fold = np.empty(len(drawn), dtype=np.intp)
+    fold[order] = np.arange(len(drawn)) % count
+    return [
+        (drawn[np.flatnonzero(fold == k).tolist()], drawn[np.flatnonzero(fold != k).tolist()])
+        for k in range(count)
+    ]
 
 
 def _can_search(method: str, region: str) -> bool:
