@@ -69,7 +69,7 @@ def test_rows_that_do_not_say_what_they_have_right_keep_their_comparisons(data, 
     new = measure_table2(data, rows=["BB, channel"], **options).document()
     merged = merged_document(new, old)
     assert merged["comparisons"] == old["comparisons"] != []
-    assert "Full, no parts, Full, channel, BB, grid" in merged["settings"]["notes"][-1]
+    assert "Full, no parts; Full, channel; BB, grid" in merged["settings"]["notes"][-1]
     # With one of the two measured again, the old comparison no longer holds.
     newer = measure_table2(data, rows=["Full, channel"], **options).document()
     assert merged_document(newer, old)["comparisons"] == []

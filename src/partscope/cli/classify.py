@@ -103,7 +103,7 @@ def fit(
     pool_pairs: Annotated[
         bool, typer.Option("--pool-pairs", help="Left and right part share features by their maximum.")
     ] = False,
-    normalize: options.Normalize = None,
+    normalize: options.Normalize = "none",
     classifier: options.LinearClassifier = "logistic",
     C: Annotated[
         float | None,
@@ -147,6 +147,7 @@ def fit(
         if value is not None and detector is not None and name != "--detector":
             raise OptionError(f"--detector names a fitted detector; leave {name} out.")
     options.checked_choice("--classifier", classifier, CLASSIFIERS)
+    options.checked_choice("--normalize", normalize, NORMALISATIONS)
     check_writable(out)
     files = {"--detector": detector, "--weights": weights, "--out": out, "--cache": cache, "--json": json_out}
     check_distinct(files)
@@ -165,14 +166,10 @@ def fit(
         scale=scale,
         parts=options.names_of(parts),
         pool_pairs=pool_pairs,
+        normalize=normalize,
         cache=work.cache,
         random_state=seed,
         progress=True,
-        **(
-            {}
-            if normalize is None
-            else {"normalize": options.checked_choice("--normalize", normalize, NORMALISATIONS)}
-        ),
     )
     features.check_parameters()
     with resumable(work.hint), warnings.catch_warnings():

@@ -93,12 +93,11 @@ LinearClassifier = Annotated[
     str, typer.Option("--classifier", metavar="svm|logistic", help="The linear classifier.")
 ]
 Normalize = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--normalize",
         metavar="none|l2",
-        help="Leave the features of each patch as they are (the default), or scale them to length 1.",
-        show_default=False,
+        help="Leave the features of the whole and of each patch as they are, or scale them to length 1.",
     ),
 ]
 OnError = Annotated[

@@ -94,7 +94,7 @@ def table2(
         ),
     ] = None,
     weights: options.Weights = None,
-    normalize: options.Normalize = None,
+    normalize: options.Normalize = "none",
     classifier: options.LinearClassifier = "svm",
     seed: Annotated[
         int,
@@ -121,11 +121,7 @@ def table2(
     options.check_on_error(on_error)
     check_distinct({"--detector": detector, "--box-detector": box_detector, "--json": json_out})
     kind = options.checked_choice("--classifier", classifier, CLASSIFIERS)
-    chosen = (
-        {}
-        if normalize is None
-        else {"normalize": options.checked_choice("--normalize", normalize, NORMALISATIONS)}
-    )
+    options.checked_choice("--normalize", normalize, NORMALISATIONS)
     output = Output(json_out)
     searching = [None if file is None else PartDetector.load(file) for file in (detector, box_detector)]
     dataset = load_dataset(format, data, on_error=on_error)
@@ -146,7 +142,7 @@ def table2(
             input_size=input_size,
             weights=weights,
             classifier=kind,
-            **chosen,
+            normalize=normalize,
             folder=place,
             on_error=on_error,
             progress=True,

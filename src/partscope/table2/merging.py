@@ -12,6 +12,9 @@ from partscope.table2.rows import omitted_rows, plan_rows
 
 Document = dict[str, Any]
 
+#: Begins the note that names the rows that do not say which images they have right.
+EARLIER = "measured by an earlier version, whose values of C ended at 10 over the features' spread: "
+
 #: Settings that two tables must share.
 SHARED = (
     "data set",
@@ -70,8 +73,9 @@ def merged_document(new: Document, old: Document) -> Document:
         if not {one["first"], one["second"]} & measured and {one["first"], one["second"]} & set(silent)
     ]
     notes = list(dict.fromkeys([*theirs["notes"], *ours["notes"]]))
+    notes = [note for note in notes if not note.startswith(EARLIER)]
     if silent:
-        notes.append(f"measured before the table kept which images a row has right: {', '.join(silent)}")
+        notes.append(EARLIER + ("all rows" if len(silent) == len(plans) else "; ".join(silent)))
     detectors = {
         (one["method"], one["rows"]): one for settings in (theirs, ours) for one in settings["detectors"]
     }
