@@ -200,20 +200,6 @@ REMARKS = """## Remarks
 """
 
 
-TABLE2_REMARKS = """## Remarks
-
-- The median part position is the strongest of the controls: birds stand in the middle of their photographs, and fifteen
-  patches there show the bird. A detector has to be held against it, not against the whole image alone.
-- C was chosen on training images for each row; λ is the paper's, and the size of the patches' input was set by a probe on
-  training images that is not committed. How `channel` searches the box (as a crop) was not chosen on training evidence.
-- With the `channel` detector the gain over prior positions is not significant at 0.01; with `linear` it is, and its parts
-  serve as well as marked ones. With the box known, `channel` does not help significantly over the box alone.
-- `linear` is fitted to 200 of the training images whose parts it then finds for training; its settings are not final.
-- Part Transfer finds each training image as its own neighbour, so its classifier trains on marked parts.
-- The times in the JSON are those of two processes on a loaded machine.
-"""
-
-
 def settings_section() -> list[str]:
     lines: list[str] = []
     for name in NETWORKS:
@@ -299,7 +285,7 @@ def main() -> int:
     wanted = {
         ROOT / "README.md": readme,
         ROOT / "docs" / "results.md": results_page(),
-        ROOT / "docs" / "results-classification.md": summary_table2.page(TABLE2_REMARKS),
+        ROOT / "docs" / "results-classification.md": summary_table2.page(),
     }
     if text := summary_linear.page():
         wanted[ROOT / "docs" / "results-linear.md"] = text

@@ -65,7 +65,7 @@ def test_groups_are_ordered_by_what_was_expected(doubt: ModuleType) -> None:
 def test_a_small_run(doubt: ModuleType, tmp_path: Path) -> None:
     write_synthetic_birds(tmp_path / "birds", images=24, classes=3, random_state=0, size=160)
     out = tmp_path / "doubt.json"
-    settings = "--train 10 --test 5 --skip passes --json".split()
+    settings = ["--train", "10", "--test", "5", "--skip", "passes", "--json"]
     result = doubt.main([str(tmp_path / "birds"), *settings, str(out), "--figures", str(tmp_path)])
     assert json.loads(out.read_text("utf-8")).keys() == result.keys()
     first, prior = result["rows"]

@@ -65,7 +65,7 @@ def test_table2(tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: py
         (("--classifier", "forest"), "'forest'"),
         (("--regions", "box"), "'box'"),
         (("--methods", "guess"), "'guess'"),
-        (("--methods", "transfer"), "'transfer'"),
+        (("--rows", "Full, linear"), "'Full, linear'"),
         (("--on-error", "x"), "--on-error"),
         (("--backbone", "lenet"), "'lenet'"),
         (("--fit-limit", "0"), "positive"),

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -14,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+import hostile_files
 from drawn import drawn_dataset
+from hostile_files import bomb, dropped, newer, noticed, put, tampered, tensor
 from partscope import __version__
-from partscope.detectors import PartDetector, PriorDetector, TransferDetector, model_file, saving
+from partscope.detectors import PartDetector, PriorDetector, TransferDetector, saving
 from partscope.detectors.model_file import read_model, write_model
 from partscope.errors import ModelFileError, PartscopeError
 
@@ -34,28 +34,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def refused(path: Path, match: str) -> None:
-    with pytest.raises(ModelFileError, match=match) as caught:
-        PartDetector.load(path)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message.strip()
+    hostile_files.refused(lambda: PartDetector.load(path), path, match)
 
 
 def safetensors_bytes(header: Any, data: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
-
-
-def tampered(path: Path, original: bytes, change: Any, sign: bool = True) -> Path:
-    """Write a model whose document or tensors `change(document, tensors)` has altered, with a fitting checksum."""
-    path.write_bytes(original)
-    fields, arrays = read_model(path)
-    document, tensors = json.loads(json.dumps(dict(fields))), {name: a.copy() for name, a in arrays.items()}
-    change(document, tensors)
-    if sign:
-        document["sha256"] = model_file._checksum(document, tensors)
-    save_file(tensors, path, metadata={"partscope": json.dumps(document)})
-    return path
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -128,16 +112,13 @@ def test_missing_folder_empty(tmp_path: Path) -> None:
 
 
 def test_pickles_and_archives_are_never_opened(tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.mkdir, (str(tmp_path / "exploded"),)
-
-    (tmp_path / "m.partscope").write_bytes(pickle.dumps(Bomb()))
+    pickled, trace = bomb(tmp_path)
+    (tmp_path / "m.partscope").write_bytes(pickled)
     refused(tmp_path / "m.partscope", "pickle or a zip archive")
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
-        archive.writestr("data.pkl", pickle.dumps(Bomb()))
+        archive.writestr("data.pkl", pickled)
     refused(tmp_path / "m.pt", "pickle or a zip archive")
-    assert not (tmp_path / "exploded").exists()
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize(
@@ -233,10 +214,6 @@ def test_a_file_larger_than_any_model_is_refused_unread(tmp_path: Path) -> None:
 
 # -- models that are not right --------------------------------------------------------------------------------------
 def test_a_newer_file_asks_for_an_upgrade(tmp_path: Path, saved: dict[str, bytes]) -> None:
-    def newer(document: dict[str, Any], tensors: dict[str, Any]) -> None:
-        document.update(format=model_file.FORMAT + 1, partscope="99.0", method="telepathy", parts=7)
-        document.pop("params")
-
     path = tampered(tmp_path / "m.partscope", saved["prior"], newer, sign=False)
     refused(path, r"made by partscope 99\.0 in the format 2, newer than .*upgrade")
 
@@ -253,61 +230,43 @@ def test_a_changed_value_does_not_fit_the_checksum(tmp_path: Path, saved: dict[s
         PartDetector.load(tampered(tmp_path / "m", saved["prior"], change))
 
 
-def _set(*keys: Any, to: Any) -> Any:
-    def change(document: dict[str, Any], tensors: dict[str, Any]) -> None:
-        target: Any = document
-        for key in keys[:-1]:
-            target = target[key]
-        target[keys[-1]] = to
-
-    return change
-
-
-def _drop(key: str) -> Any:
-    return lambda document, tensors: (tensors if key in tensors else document).pop(key)
-
-
-def _tensor(name: str, function: Any) -> Any:
-    return lambda document, tensors: tensors.update({name: function(tensors[name])})
-
-
 @pytest.mark.parametrize(
     ("method", "change", "match"),
     [
         (
             "prior",
-            _set("method", to="telepathy"),
+            put("method", to="telepathy"),
             "the method 'telepathy', which this partscope does not have",
         ),
-        ("prior", _set("method", to=["prior"]), "'method' is not of the type str"),
-        ("prior", _drop("method"), "'method' is missing"),
-        ("prior", _drop("params"), "'params' is missing"),
-        ("prior", _set("params", to={"colour": 1}), "no option 'colour'"),
-        ("prior", _set("params", to=[1]), "'params' is not of the type dict"),
-        ("prior", _set("params", "region", to="moon"), "'image' or 'box'"),
-        ("prior", _set("params", "region", to={}), "'image' or 'box'"),
-        ("prior", _set("parts", to="beak"), "'parts' is not of the type list"),
-        ("prior", _set("parts", to=[1, 2, 3, 4, 5]), "'parts' is not a list of names"),
-        ("prior", _set("parts", to=["beak", "left eye", "right eye", "tail", "tail"]), "contradict.*unique"),
-        ("prior", _set("parts", to=["a", "b"]), "where float64 with shape 2×2 belongs"),
-        ("prior", _set("parts", to=[]), "no parts|0×2"),
-        ("prior", _set("pairs", to=[["beak", "wheel"]]), "contradict"),
-        ("prior", _set("pairs", to=[1]), "contradict"),
-        ("prior", _set("pairs", to=[[[], []]]), "contradict"),
-        ("prior", _set("pairs", to=None), "'pairs' is not of the type list"),
-        ("prior", _set("train_ids", to=[None]), "'train_ids' is not a list of names"),
-        ("prior", _set("config", to=[]), "'config' is not of the type dict"),
-        ("prior", _drop("prior.image"), "'prior.image' is missing"),
-        ("prior", _tensor("prior.visibility", lambda a: a * np.nan), "not finite"),
-        ("prior", _tensor("prior.visibility", lambda a: a.astype(np.float32)), "is float32 .*where float64"),
-        ("transfer", _drop("transfer.features"), "'features' is missing"),
-        ("transfer", _tensor("transfer.features", lambda a: a[:1]), "shape"),
-        ("transfer", _tensor("transfer.features", lambda a: a[:, :9].copy()), "shape"),
-        ("transfer", _tensor("transfer.features", lambda a: np.full_like(a, np.inf)), "not finite"),
-        ("transfer", _tensor("transfer.positions", lambda a: np.nan_to_num(a).astype(np.int32)), "int32"),
-        ("transfer", _set("train_ids", to=[]), "shape"),
-        ("transfer", _set("config", to={}), "'hog' is missing"),
-        ("transfer", _set("config", "hog", to={"side": 3}), "other HOG settings"),
+        ("prior", put("method", to=["prior"]), "'method' is not of the type str"),
+        ("prior", dropped("method"), "'method' is missing"),
+        ("prior", dropped("params"), "'params' is missing"),
+        ("prior", put("params", to={"colour": 1}), "no option 'colour'"),
+        ("prior", put("params", to=[1]), "'params' is not of the type dict"),
+        ("prior", put("params", "region", to="moon"), "'image' or 'box'"),
+        ("prior", put("params", "region", to={}), "'image' or 'box'"),
+        ("prior", put("parts", to="beak"), "'parts' is not of the type list"),
+        ("prior", put("parts", to=[1, 2, 3, 4, 5]), "'parts' is not a list of names"),
+        ("prior", put("parts", to=["beak", "left eye", "right eye", "tail", "tail"]), "contradict.*unique"),
+        ("prior", put("parts", to=["a", "b"]), "where float64 with shape 2×2 belongs"),
+        ("prior", put("parts", to=[]), "no parts|0×2"),
+        ("prior", put("pairs", to=[["beak", "wheel"]]), "contradict"),
+        ("prior", put("pairs", to=[1]), "contradict"),
+        ("prior", put("pairs", to=[[[], []]]), "contradict"),
+        ("prior", put("pairs", to=None), "'pairs' is not of the type list"),
+        ("prior", put("train_ids", to=[None]), "'train_ids' is not a list of names"),
+        ("prior", put("config", to=[]), "'config' is not of the type dict"),
+        ("prior", dropped("prior.image"), "'prior.image' is missing"),
+        ("prior", tensor("prior.visibility", lambda a: a * np.nan), "not finite"),
+        ("prior", tensor("prior.visibility", lambda a: a.astype(np.float32)), "is float32 .*where float64"),
+        ("transfer", dropped("transfer.features"), "'features' is missing"),
+        ("transfer", tensor("transfer.features", lambda a: a[:1]), "shape"),
+        ("transfer", tensor("transfer.features", lambda a: a[:, :9].copy()), "shape"),
+        ("transfer", tensor("transfer.features", lambda a: np.full_like(a, np.inf)), "not finite"),
+        ("transfer", tensor("transfer.positions", lambda a: np.nan_to_num(a).astype(np.int32)), "int32"),
+        ("transfer", put("train_ids", to=[]), "shape"),
+        ("transfer", put("config", to={}), "'hog' is missing"),
+        ("transfer", put("config", "hog", to={"side": 3}), "other HOG settings"),
     ],
 )
 def test_contents_that_are_not_right_are_named(
@@ -323,23 +282,7 @@ def test_contents_that_are_not_right_are_named(
 def test_flipped_and_missing_bytes_are_noticed(
     tmp_path: Path, saved: dict[str, bytes], method: str, data: st.DataObject
 ) -> None:
-    """Either the file still says the same (a flip in white space, say), or a ModelFileError names it; nothing else."""
-    original = saved[method]
-    header = 8 + int.from_bytes(original[:8], "little")
-    place = st.integers(0, 7) | st.integers(8, header - 1) | st.integers(0, len(original) - 1)
-    damage = bytearray(original)
-    for at, value in data.draw(st.lists(st.tuples(place, st.integers(0, 255)), max_size=4), "flips"):
-        damage[at] = value
-    if data.draw(st.booleans(), "truncate"):
-        del damage[data.draw(place, "length") :]
-    path = tmp_path / "m.partscope"
-    path.write_bytes(damage)
-    try:
-        loaded = PartDetector.load(path)
-    except ModelFileError:
-        return
-    loaded.save(path)
-    assert path.read_bytes() == original
+    noticed(PartDetector.load, saved[method], tmp_path / "m.partscope", data)
 
 
 @given(st.binary(max_size=300))

@@ -149,6 +149,7 @@ def test_document(data, table, kept):
         assert row["images"] == len(data.test) == 6
         assert (row["classifier"], row["C"], row["region"]) == ("svm", 0.01, "image")
         assert row["top5"] == 1.0  # there are three classes
+        assert row["right"] == "".join("01"[int(one)] for one in right)
         assert set(one.predicted) == set(data.test.ids)
     omitted = [row for row in document["rows"] if row["status"] == "omitted"]
     assert [(row["name"], row["published"]) for row in omitted] == list(OMITTED)
@@ -173,7 +174,7 @@ def test_colours_of_the_classes_are_learned(data, options):
     assert table.accuracy["BB, no parts"] == 1.0
     assert [one.plan.name for one in table.measured] == [f"BB, {name}" for name in NETWORK_ROWS] + OTHERS
     rows = {one.row["name"]: one.row for one in table.measured}
-    assert len(rows["BB, no parts"]["cross-validation"]["tried"]) >= 3
+    assert rows["BB, no parts"]["cross-validation"]["tried"][0]["accuracy"] > 0
     assert "histograms" in rows["BB, Part Transfer, own features"]["features"]
     assert {item["method"] for item in table.settings["detectors"]} == {"channel", "transfer"}
 
@@ -239,16 +240,16 @@ def test_without_boxes_the_rows_with_the_box_are_left_out_and_that_is_said(data,
 def test_classes_are_checked_first(data, options):
     train_ids = set(data.train.ids)
     first = data.train[0]
-    with pytest.raises(DatasetError, match="the training image has no class name"):
+    with pytest.raises(DatasetError, match=f"{first.id}: the image has no class name"):
         measure_table2(relabelled(data, lambda i, s: None if s.id == first.id else s.label), **options)
-    with pytest.raises(DatasetError, match="the class 'Lone' has one training image"):
+    with pytest.raises(DatasetError, match="fewer than two training images in the class 'Lone'"):
         measure_table2(relabelled(data, lambda i, s: "Lone" if s.id == first.id else "002.Green"), **options)
     unseen = relabelled(
         data, lambda i, s: "002.Green" if s.id in train_ids and s.label == "003.Blue" else s.label
     )
     with pytest.raises(DatasetError, match=r"class '003.Blue' has no training image"):
         measure_table2(unseen, **options)
-    with pytest.raises(DatasetError, match="two classes are needed"):
+    with pytest.raises(DatasetError, match="belong to one class"):
         measure_table2(relabelled(data, lambda i, s: "bird"), **options)
 
 
@@ -256,7 +257,11 @@ def test_classes_are_checked_first(data, options):
     ("wrong", "words"),
     [
         ({"methods": ("guess",)}, "there is no method 'guess'"),
-        ({"methods": ("transfer",)}, "'transfer' has rows of its own"),
+        (
+            {"rows": ("Full, linear",)},
+            "there is no row 'Full, linear'; the rows are Full, no parts; Full, channel",
+        ),
+        ({"rows": ()}, "rows is empty"),
         ({"methods": ("channel", "channel")}, "named twice"),
         ({"classifier": "forest"}, "classifier must be one of"),
         ({"regions": ("box",)}, "regions must be some of"),

@@ -7,8 +7,9 @@ from partscope.classification.files import (
     write_classes_csv,
     write_classes_json,
 )
-from partscope.classification.linear import LinearModel, TriedC, fit_linear
+from partscope.classification.linear import LinearModel, fit_linear
 from partscope.classification.part_features import PartFeatures
+from partscope.classification.penalty import TriedC
 from partscope.classification.result import ClassEvaluation, ClassPredictions, evaluate_classes
 from partscope.classification.sources import part_sources, register_source
 

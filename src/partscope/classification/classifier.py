@@ -14,12 +14,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from partscope.backbones import Backbone, Embedder
-from partscope.classification.linear import CLASSIFIERS, LinearModel, checked_labels, fit_linear
+from partscope.classification.labels import check_classes, labels_of
+from partscope.classification.linear import CLASSIFIERS, LinearModel, fit_linear
 from partscope.classification.part_features import PartFeatures
 from partscope.classification.result import ClassEvaluation, ClassPredictions, evaluate_classes
 from partscope.classification.saving import load_classifier, save_classifier
-from partscope.classification.scenes import ImagesLike, as_samples
-from partscope.dataset import PartDataset, Sample, Skipped
+from partscope.classification.scenes import ImagesLike
+from partscope.dataset import PartDataset, Skipped
 from partscope.detectors import PartDetector
 from partscope.errors import DatasetError, OptionError, PartscopeWarning
 from partscope.predictions import PartPredictions
@@ -253,53 +254,3 @@ class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         ModelFileError: the file is missing, damaged, newer, holds no classifier, or was made with another network.
         """
         return load_classifier(path, cls, embedder, backbone)
-
-
-def labels_of(images: ImagesLike, y: Sequence[Any] | ArrayLike | None) -> NDArray[Any]:
-    """Return the class names (N,) of training images: `y`, or the labels of the samples.
-
-    Raises
-    ------
-    DatasetError: a label is missing, or there are more or fewer than images.
-    """
-    samples: tuple[Sample, ...] | None = as_samples(images)
-    if y is None:
-        if samples is None:
-            raise DatasetError("the class names are missing: give fit(X, y), or a data set with labels.")
-        for sample in samples:
-            if sample.label is None:
-                raise DatasetError(
-                    f"{sample.id}: the image has no class name; label it, leave it out, or give fit(X, y)."
-                )
-        return np.array([sample.label for sample in samples], dtype=str)
-    labels = np.asarray(y)
-    count = len(images) if isinstance(images, (Sequence, np.ndarray)) else len(labels)
-    if labels.ndim != 1 or len(labels) != count:
-        raise DatasetError(
-            f"there are class names of shape {labels.shape} for {count} images; give one per image."
-        )
-    if labels.dtype == object and any(label is None for label in labels):
-        position = next(i for i, label in enumerate(labels) if label is None)
-        raise DatasetError(f"the class name of image {position} is missing; label it or leave it out.")
-    return labels
-
-
-def check_classes(labels: NDArray[Any]) -> None:
-    """Refuse labels that nothing can be learned from, before features are computed; the names are checked as text.
-
-    Raises
-    ------
-    DatasetError: a label is empty, there is one class only, or a class has fewer than two images.
-    """
-    names, counts = np.unique(checked_labels(labels, len(labels)), return_counts=True)
-    if len(names) < 2:
-        raise DatasetError(
-            f"all {len(labels)} training images belong to one class ({', '.join(names)}); a classifier needs at least two."
-        )
-    few = [name for name, count in zip(names.tolist(), counts.tolist(), strict=True) if count < 2]
-    if few:
-        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-        raise DatasetError(
-            f"fewer than two training images in the class {', '.join(map(repr, few[:5]))}{more}; add images or leave the "
-            "class out."
-        )

@@ -79,7 +79,8 @@ class DeformableParts(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
     Parameters
     ----------
     components: C, kinds of poses; each is tried on an image and on its mirror image, so there are 2·C readings. Three
-        with their mirror images is what the released code of Felzenszwalb et al. takes, and so are eight parts.
+        with their mirror images and eight parts are the setting of the example in voc-release5, the released code of
+        part models.
     parts: P, parts of a component.
     rounds: how often all images are read anew and the templates made again.
     random_state: fixes the start of k-means.

@@ -2,18 +2,6 @@
 
 The classifiers are scikit-learn's: `LinearSVC` (one class against the rest, squared hinge, L2) for `"svm"`, the paper's
 choice, and multinomial `LogisticRegression` (L2, lbfgs) for `"logistic"`, the choice of its successor (protocol §8).
-
-Fifteen patches and an image have 20,480 features, a training set of 750 images and their mirror images 1,500 rows. The
-solution of an L2-regularised linear problem lies in the span of its training rows: a component orthogonal to them all
-changes no prediction and only adds to the penalty. So F features may be replaced by the rows' coordinates in an
-orthonormal basis of any subspace that holds them, at most N numbers each: X = TQᵀ, fitted on T and turned back by
-w = Qv, gives the same scores and the same norm, and therefore the same minimiser. The basis is taken from all training rows
-at once. Each fold's rows lie in it too, so that one rotation is exact for every fold; it uses no label and no length
-changes, so it tells a fold nothing of what it holds out.
-
-T comes from the eigenvectors of the Gram matrix XXᵀ in float64, whose directions below its rounding error are dropped
-(duplicates, constant features), and is brought into lower trapezoidal form, because the solver's time goes with the
-number of entries that are not zero.
 """
 
 from __future__ import annotations
@@ -26,44 +14,24 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh, qr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import LinearSVC
 
+from partscope.classification.labels import check_classes, checked_labels
+from partscope.classification.penalty import TriedC, choose_penalty
+from partscope.classification.rotation import ALL_EQUAL, rotated
 from partscope.errors import DatasetError, OptionError, PartscopeWarning
 
 FloatArray = NDArray[np.float64]
 Classifier: TypeAlias = Literal["svm", "logistic"]
 
 CLASSIFIERS: tuple[Classifier, ...] = get_args(Classifier)
-#: Powers of ten that are tried for C·v, with v the mean squared distance of the training rows from their mean. Beyond 10
-#: an SVM of separable data hardly changes any more, and its solver takes longer with each step; the logistic loss keeps
-#: asking for larger margins.
-EXPONENTS: dict[Classifier, range] = {"svm": range(-3, 2), "logistic": range(-2, 4)}
-#: The search goes upwards and ends when so many values in a row were no better than the best before them.
-PATIENCE = 2
+#: Powers of ten where the search for C·v begins, with v the mean squared distance of the training rows from their mean.
+FIRST: dict[Classifier, int] = {"svm": -3, "logistic": -2}
 FOLDS = 5
 _MOST_ITERATIONS = {"svm": 2000, "logistic": 1000}
-# Features that are held in float64 at once.
-_BLOCK = 2048
-_ALL_EQUAL = "the features of all training images are equal, so no classifier can tell them apart; check how they were made."
-
-
-@dataclass(frozen=True)
-class TriedC:
-    """One value of C in the cross-validation: `right` of `images` held-out images; fits that did not converge."""
-
-    C: float
-    right: int
-    images: int
-    unconverged: int = 0
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the held-out images that were classified right."""
-        return self.right / self.images
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +105,11 @@ def fit_linear(
     labels: N class names (or numbers).
     classifier: `"svm"` or `"logistic"`.
     C: the inverse strength of the penalty; by default chosen by stratified cross-validation over the groups, with as many
-        folds as the smallest class has groups and at most five. The values tried are powers of ten (:data:`EXPONENTS`: 10^-3 … 10 for the SVM, 10^-2 … 10^3 for logistic regression) over
-        the mean squared distance of the rows from their mean (itself rounded to a power of ten), from the smallest up
-        until two in a row bring no gain. The value with the most held-out images right is taken; of equal ones the
-        smallest, which has the strongest penalty.
+        folds as the smallest class has groups and at most five. The values tried are powers of ten over the mean squared
+        distance of the rows from their mean (itself rounded to a power of ten): from 10^-3 for the SVM and 10^-2 for
+        logistic regression upwards until two in a row bring no gain, and then, if the first was the best, downwards in the
+        same way. The value with the most held-out images right is taken, of equal ones the first tried; it has neighbours
+        that are no better on both sides, unless no held-out image is wrong.
     groups: N names; rows of one group are never on both sides of a fold: an image and its mirror image. By default every
         row is a group.
     mirrored: (N,) bool, rows that train but are never scored when they are held out, because a test set has no mirror
@@ -187,15 +156,15 @@ def fit_linear(
         )
     folds = min(FOLDS, check_classes(names[first][np.unique(group[scored])]))
     if (rows == rows[0]).all():
-        raise DatasetError(_ALL_EQUAL)
+        raise DatasetError(ALL_EQUAL)
     centre = rows.mean(axis=0, dtype=np.float64)
-    coordinates, basis = _rotated(rows, centre if kind == "logistic" else np.zeros_like(centre))
+    coordinates, basis = rotated(rows, centre if kind == "logistic" else np.zeros_like(centre))
     spread = float(((coordinates - coordinates.mean(axis=0)) ** 2).sum(axis=1).mean())
     problem = _Problem(kind, coordinates, target, rows.shape[1], spread, random_state)
     tried: tuple[TriedC, ...] = ()
     if C is None:
-        tried = _cross_validate(problem, group, scored, folds)
-        C = max(tried, key=lambda one: (one.right, -one.C)).C
+        best, tried = _cross_validate(problem, group, scored, folds)
+        C = best.C
     else:
         folds = 0
     (direction, intercept), converged = problem.fit(C, np.arange(len(rows)))
@@ -216,45 +185,6 @@ def fit_linear(
         sides = np.array([-1.0, 1.0]) / (2 if kind == "logistic" else 1)
         coef, intercept = sides[:, None] * coef, sides * intercept
     return LinearModel(tuple(classes.tolist()), coef, intercept, kind, float(C), folds, tried, converged)
-
-
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    """Orthonormal directions in feature space, Q = (rows − centre)ᵀ·mixing."""
-
-    rows: NDArray[np.floating[Any]]
-    centre: FloatArray
-    mixing: FloatArray
-
-    def turned_back(self, direction: FloatArray) -> FloatArray:
-        """Return (K, F) coefficients of the features from (K, r) coefficients of the coordinates."""
-        weights = direction @ self.mixing.T
-        count = self.rows.shape[1]
-        coef = np.empty((len(direction), count))
-        for start in range(0, count, _BLOCK):
-            part = slice(start, start + _BLOCK)
-            coef[:, part] = weights @ (self.rows[:, part].astype(np.float64) - self.centre[part])
-        return coef
-
-
-def _rotated(rows: NDArray[np.floating[Any]], centre: FloatArray) -> tuple[FloatArray, _Basis | None]:
-    """Return the rows less the centre as coordinates (N, r), r ≤ N, and the basis; as they are if F ≤ N."""
-    count, width = rows.shape
-    if width <= count:
-        return rows.astype(np.float64) - centre, None
-    gram = np.zeros((count, count))
-    for start in range(0, width, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        block = rows[:, part].astype(np.float64) - centre[part]
-        gram += block @ block.T
-    values, vectors = eigh(gram)
-    kept = values > count * np.finfo(np.float64).eps * max(values[-1], 0.0)
-    if not kept.any():  # the squares of tiny features are zero
-        raise DatasetError(_ALL_EQUAL)
-    lengths = np.sqrt(values[kept])
-    turn, upper = qr((vectors[:, kept] * lengths).T, mode="economic")
-    # Q = XᵀU/√λ·turn, because X = U√λ(XᵀU/√λ)ᵀ and (U√λ)ᵀ = turn·upper.
-    return np.ascontiguousarray(upper.T), _Basis(rows, centre, (vectors[:, kept] / lengths) @ turn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,14 +226,13 @@ class _Problem:
 
 def _cross_validate(
     problem: _Problem, group: NDArray[np.intp], scored: NDArray[np.bool_], folds: int
-) -> tuple[TriedC, ...]:
-    """Return the table of the values of C tried, by rising C."""
+) -> tuple[TriedC, tuple[TriedC, ...]]:
+    """Return the best value of C, and the table of those tried by rising C."""
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=problem.random_state)
     parts = list(splitter.split(problem.target, problem.target, group))
     unit = -round(math.log10(problem.spread))
-    tried: list[TriedC] = []
-    best = 0
-    for exponent in EXPONENTS[problem.classifier]:
+
+    def one(exponent: int) -> TriedC:
         C = float(f"1e{exponent + unit}")
         right = images = unconverged = 0
         for train, held in parts:
@@ -314,11 +243,9 @@ def _cross_validate(
             right += int((guess == problem.target[asked]).sum())
             images += len(asked)
             unconverged += not converged
-        tried.append(TriedC(C, right, images, unconverged))
-        best = best if right <= tried[best].right else len(tried) - 1
-        if len(tried) - 1 - best >= PATIENCE:
-            break
-    return tuple(tried)
+        return TriedC(C, right, images, unconverged)
+
+    return choose_penalty(one, FIRST[problem.classifier])
 
 
 def checked_features(features: ArrayLike, wanted: int | None = None) -> NDArray[np.floating[Any]]:
@@ -344,41 +271,3 @@ def checked_features(features: ArrayLike, wanted: int | None = None) -> NDArray[
             f"feature {column} of row {row} is {rows[row, column]}; features must be finite, a missing part is zeros."
         )
     return rows
-
-
-def checked_labels(labels: Sequence[Any] | NDArray[Any], count: int) -> NDArray[Any]:
-    """Return `count` class names (or numbers) as an array.
-
-    Raises
-    ------
-    DatasetError: another number of labels, or one that is missing: None, empty or NaN.
-    """
-    names = list(labels)
-    if len(names) != count:
-        raise DatasetError(f"there are {len(names)} labels for {count} rows of features.")
-    for row, name in enumerate(names):
-        if name is None or name != name or not str(name).strip():  # NaN differs from itself
-            raise DatasetError(f"row {row} has no label; give every training image a class.")
-    return np.asarray(names)
-
-
-def check_classes(labels: Sequence[Any] | NDArray[Any]) -> int:
-    """Return the number of images of the smallest class, at least two, from one label per training image.
-
-    Raises
-    ------
-    DatasetError: a label is missing, there is one class only, or a class has fewer than two images.
-    """
-    classes, counts = np.unique(checked_labels(labels, len(labels)), return_counts=True)
-    if len(classes) < 2:
-        raise DatasetError(
-            f"all {counts.sum()} training images belong to one class ({', '.join(map(repr, classes.tolist())) or 'none'}); "
-            "a classifier needs at least two."
-        )
-    few = [repr(name) for name, count in zip(classes.tolist(), counts.tolist(), strict=True) if count < 2]
-    if few:
-        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-        raise DatasetError(
-            f"fewer than two training images of {', '.join(few[:5])}{more}; add images or leave the class out."
-        )
-    return int(counts.min())

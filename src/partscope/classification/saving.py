@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partscope.backbones import Backbone, Embedder, get_embedder
-from partscope.classification.linear import CLASSIFIERS, LinearModel, TriedC
+from partscope.classification.linear import CLASSIFIERS, LinearModel
 from partscope.classification.part_features import PartFeatures
+from partscope.classification.penalty import TriedC
 from partscope.classification.sources import Known, part_source
 from partscope.detectors import PartDetector
 from partscope.detectors.model_file import Fields, Tensors, check_kind, damaged, read_model, write_model
@@ -37,8 +38,8 @@ def save_classifier(classifier: PartClassifier, path: str | Path) -> None:
     features, model = classifier.features_, classifier.model_
     if type(features) is not PartFeatures:
         raise ModelFileError(
-            f"{path}: a model file holds the features of PartFeatures alone, not of {type(features).__name__}; keep the "
-            "classifier in memory."
+            f"{path}: a classifier around {type(features).__name__} cannot be saved, only one around PartFeatures; fit it again "
+            "where it is needed (with cache=FILE its features are kept), or fit one around PartFeatures."
         )
     known = features._known
     if part_source(features.source).needs == "detector" and features.detector_ is None:

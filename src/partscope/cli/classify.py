@@ -14,11 +14,9 @@ from partscope.cli.classifying import (
     Cache,
     Classifier,
     Work,
-    checked_choice,
     facts,
     given_or_fitted,
     load_classifier,
-    names_of,
     predict_classes,
     summary,
 )
@@ -36,19 +34,10 @@ if TYPE_CHECKING:
 
 def fit(
     data: options.Data,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The model file to write.", show_default=False)
-    ],
+    out: options.ModelOut,
     format: options.Format = "cub",
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
-    ] = "train",
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", metavar="N", help="Draw N images at random, stratified by class.", show_default=False
-        ),
-    ] = None,
+    split: options.FitSplit = "train",
+    limit: options.Limit = None,
     seed: Annotated[
         int,
         typer.Option("--seed", metavar="N", min=0, help="Seed of the draws, the folds and random patches."),
@@ -114,9 +103,8 @@ def fit(
     pool_pairs: Annotated[
         bool, typer.Option("--pool-pairs", help="Left and right part share features by their maximum.")
     ] = False,
-    classifier: Annotated[
-        str, typer.Option("--classifier", metavar="svm|logistic", help="The linear classifier.")
-    ] = "logistic",
+    normalize: options.Normalize = "none",
+    classifier: options.LinearClassifier = "logistic",
     C: Annotated[
         float | None,
         typer.Option(
@@ -142,9 +130,10 @@ def fit(
     """
     from partscope.backbones import DEFAULT_BACKBONE
     from partscope.classification import PartClassifier, PartFeatures
-    from partscope.classification.classifier import check_classes, labels_of
     from partscope.classification.knowledge import learn
+    from partscope.classification.labels import check_classes, labels_of
     from partscope.classification.linear import CLASSIFIERS
+    from partscope.classification.slots import NORMALISATIONS
     from partscope.classification.sources import part_source
     from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
@@ -157,7 +146,8 @@ def fit(
             raise OptionError(f"the part source {source!r} uses no detector; leave {name} out.")
         if value is not None and detector is not None and name != "--detector":
             raise OptionError(f"--detector names a fitted detector; leave {name} out.")
-    checked_choice("--classifier", classifier, CLASSIFIERS)
+    options.checked_choice("--classifier", classifier, CLASSIFIERS)
+    options.checked_choice("--normalize", normalize, NORMALISATIONS)
     check_writable(out)
     files = {"--detector": detector, "--weights": weights, "--out": out, "--cache": cache, "--json": json_out}
     check_distinct(files)
@@ -174,8 +164,9 @@ def fit(
         weights=None if weights is None else str(weights.resolve()),
         region=region,
         scale=scale,
-        parts=names_of(parts),
+        parts=options.names_of(parts),
         pool_pairs=pool_pairs,
+        normalize=normalize,
         cache=work.cache,
         random_state=seed,
         progress=True,
@@ -207,9 +198,7 @@ def fit(
     work.remove()
     list_failures((*drawn.skipped, *model.skipped_), len(part) + len(part.skipped), "items")
     _show_fit(output, model, drawn, out)
-    notes = []
-    if limit is not None and limit > len(drawn):
-        notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
+    notes = options.limit_notes(limit, len(drawn))
     # What the reader noted has been said as a warning.
     show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(

@@ -12,7 +12,6 @@ from partscope.cli.classifying import (
     Cache,
     Classifier,
     Work,
-    checked_choice,
     facts,
     load_classifier,
     predict_classes,
@@ -34,9 +33,7 @@ def evaluate(
     model: Classifier,
     data: options.Data,
     format: options.Format = "cub",
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Split to evaluate; all for every image.")
-    ] = "test",
+    split: options.EvaluatedSplit = "test",
     unseen: Annotated[
         str,
         typer.Option(
@@ -68,7 +65,7 @@ def evaluate(
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
-    checked_choice("--unseen", unseen, UNSEEN)
+    options.checked_choice("--unseen", unseen, UNSEEN)
     check_distinct({"the model": model, "--weights": weights, "--cache": cache, "--json": json_out})
     check_figures(figures)
     output = Output(json_out)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ import typer
 from partscope.cli.exits import go_on
 from partscope.cli.fit import remove_scan, unfitted
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
-from partscope.errors import OptionError, PartscopeWarning
+from partscope.errors import PartscopeWarning
 
 if TYPE_CHECKING:
     from partscope.classification import ClassPredictions, PartClassifier
@@ -172,19 +172,6 @@ def predict_classes(
         return model.predict_classes(images, parts=parts, on_error=on_error)
     queries = [Query(task.name, task.path, task.box) for task in images]
     return model.predict_classes(queries, parts=parts, on_error=on_error)
-
-
-def names_of(text: str | None) -> list[str] | None:
-    """Return the names of a list separated by commas, or None."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def checked_choice(flag: str, value: str, known: Iterable[str]) -> str:
-    """Return `value`; an OptionError names the option and what it may be."""
-    names = tuple(known)
-    if value not in names:
-        raise OptionError(f"{flag} must be one of {', '.join(names)}, not {value!r}.")
-    return value
 
 
 def load_classifier(path: Path, weights: Path | None) -> PartClassifier:

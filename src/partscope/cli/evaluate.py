@@ -27,9 +27,7 @@ def evaluate(
     model: options.Model,
     data: options.Data,
     format: options.Format = "cub",
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Split to evaluate; all for every image.")
-    ] = "test",
+    split: options.EvaluatedSplit = "test",
     normaliser: Annotated[
         str,
         typer.Option(

@@ -29,19 +29,10 @@ _SCANS = ("shortlist", "centres", "evidence")
 
 def fit(
     data: options.Data,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The model file to write.", show_default=False)
-    ],
+    out: options.ModelOut,
     format: options.Format = "cub",
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
-    ] = "train",
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", metavar="N", help="Draw N images at random, stratified by class.", show_default=False
-        ),
-    ] = None,
+    split: options.FitSplit = "train",
+    limit: options.Limit = None,
     seed: options.Seed = 0,
     method: Annotated[
         str, typer.Option("--method", metavar="channel|linear|prior|transfer", help="How parts are found.")
@@ -234,9 +225,7 @@ def fit(
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
     show_fitted(output, detector, drawn, out)
-    notes = []
-    if limit is not None and limit > len(drawn):
-        notes.append(f"--limit {limit} is more than the split has: all {len(drawn)} images were used.")
+    notes = options.limit_notes(limit, len(drawn))
     # What the reader noted has been said as a warning.
     show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(fitted_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+Choice = TypeVar("Choice", bound=str)
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.", show_default=False)]
 Model = Annotated[
     Path, typer.Argument(metavar="FILE", help="A model file written by fit.", show_default=False)
+]
+ModelOut = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="The model file to write.", show_default=False)
+]
+FitSplit = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
+]
+EvaluatedSplit = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="Split to evaluate; all for every image.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", help="Draw N images at random, stratified by class.", show_default=False
+    ),
 ]
 Format = Annotated[str, typer.Option("--format", metavar="NAME", help="Annotation format of DATA.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the draw of --limit.")]
@@ -62,6 +80,26 @@ Shortlist = Annotated[
         show_default=False,
     ),
 ]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Keep finished work here; by default a folder named after the run, in the current one.",
+        show_default=False,
+    ),
+]
+LinearClassifier = Annotated[
+    str, typer.Option("--classifier", metavar="svm|logistic", help="The linear classifier.")
+]
+Normalize = Annotated[
+    str,
+    typer.Option(
+        "--normalize",
+        metavar="none|l2",
+        help="Leave the features of the whole and of each patch as they are, or scale them to length 1.",
+    ),
+]
 OnError = Annotated[
     str,
     typer.Option(
@@ -93,3 +131,26 @@ def check_search(search: str | None, shortlist: int | None) -> None:
 
     if search == "exhaustive" and shortlist is not None:
         raise OptionError("the exhaustive search does not use --shortlist; leave one of the two out.")
+
+
+def limit_notes(limit: int | None, drawn: int) -> list[str]:
+    """Return what is to be said of a --limit that a split of `drawn` images does not reach."""
+    if limit is None or limit <= drawn:
+        return []
+    return [f"--limit {limit} is more than the split has: all {drawn} images were used."]
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """Return the names of a list separated by commas, or None."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def checked_choice(flag: str, value: str, known: Iterable[Choice]) -> Choice:
+    """Return the one of `known` that `value` is; an OptionError names the option and what it may be."""
+    from partscope.errors import OptionError
+
+    names = tuple(known)
+    for name in names:
+        if name == value:
+            return name
+    raise OptionError(f"{flag} must be one of {', '.join(names)}, not {value!r}.")

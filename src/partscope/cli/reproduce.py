@@ -40,15 +40,7 @@ def table1(
             "--ablation", help="Selection rule, normalisation, colours, cut and centre instead of the table."
         ),
     ] = False,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder",
-            metavar="DIR",
-            help="Keep finished work here; by default a folder named after the run, in the current one.",
-            show_default=False,
-        ),
-    ] = None,
+    folder: options.Folder = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
 ) -> None:

@@ -45,6 +45,15 @@ def table2(
             help="Training images, stratified by class, that a detector is fitted to.",
         ),
     ] = 200,
+    cross_fit: Annotated[
+        int,
+        typer.Option(
+            "--cross-fit",
+            metavar="K",
+            min=0,
+            help="Find the parts of a detector's own training images by detectors fitted to the other folds of K; 0: by itself.",
+        ),
+    ] = 0,
     methods: Annotated[
         str, typer.Option("--methods", metavar="NAMES", help="Detectors to fit, separated by commas.")
     ] = "channel",
@@ -54,6 +63,15 @@ def table2(
             "--regions",
             metavar="image,crop",
             help="Rows without and with the box; both by default, where all images have boxes.",
+            show_default=False,
+        ),
+    ] = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rows",
+            metavar="NAME",
+            help="Measure this row alone, such as 'Full, channel'; may be given several times; all by default.",
             show_default=False,
         ),
     ] = None,
@@ -76,24 +94,15 @@ def table2(
         ),
     ] = None,
     weights: options.Weights = None,
-    classifier: Annotated[
-        str, typer.Option("--classifier", metavar="svm|logistic", help="The linear classifier.")
-    ] = "svm",
+    normalize: options.Normalize = "none",
+    classifier: options.LinearClassifier = "svm",
     seed: Annotated[
         int,
         typer.Option(
             "--seed", metavar="N", min=0, help="Seed of the draw, the random patches and the folds."
         ),
     ] = 0,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder",
-            metavar="DIR",
-            help="Keep finished work here; by default a folder named after the features, in the current one.",
-            show_default=False,
-        ),
-    ] = None,
+    folder: options.Folder = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
 ) -> None:
@@ -103,17 +112,16 @@ def table2(
     """
     from partscope.backbones import DEFAULT_BACKBONE
     from partscope.classification.linear import CLASSIFIERS
+    from partscope.classification.slots import NORMALISATIONS
     from partscope.detectors import PartDetector
-    from partscope.errors import OptionError
     from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
     from partscope.table2 import measure_table2
 
     options.check_on_error(on_error)
     check_distinct({"--detector": detector, "--box-detector": box_detector, "--json": json_out})
-    wanted = [one for one in CLASSIFIERS if one == classifier]
-    if not wanted:
-        raise OptionError(f"--classifier must be one of {', '.join(CLASSIFIERS)}, not {classifier!r}.")
+    kind = options.checked_choice("--classifier", classifier, CLASSIFIERS)
+    options.checked_choice("--normalize", normalize, NORMALISATIONS)
     output = Output(json_out)
     searching = [None if file is None else PartDetector.load(file) for file in (detector, box_detector)]
     dataset = load_dataset(format, data, on_error=on_error)
@@ -125,13 +133,16 @@ def table2(
             dataset,
             detector=searching[0],
             box_detector=searching[1],
-            methods=_names(methods),
-            regions=None if regions is None else _names(regions),
+            methods=options.names_of(methods) or [],
+            regions=options.names_of(regions),
+            rows=rows or None,
             fit_limit=fit_limit,
+            cross_fit=cross_fit,
             backbone=network,
             input_size=input_size,
             weights=weights,
-            classifier=wanted[0],
+            classifier=kind,
+            normalize=normalize,
             folder=place,
             on_error=on_error,
             progress=True,
@@ -214,7 +225,3 @@ def _points(value: float) -> str:
 def _interval(bounds: Sequence[float | None]) -> str:
     low, high = bounds
     return "–" if low is None or high is None else f"{100 * low:.1f}…{100 * high:.1f}"
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

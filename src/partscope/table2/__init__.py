@@ -6,7 +6,8 @@ same size at places that no detector has chosen. Two systems that the paper comp
 """
 
 from partscope.table2.measure import measure_table2
-from partscope.table2.result import MeasuredRow, Table2
+from partscope.table2.merging import merged_document
+from partscope.table2.result import MeasuredRow, Table2, compare_rows
 from partscope.table2.rows import OMITTED, PUBLISHED_ON, RowPlan, plan_rows, row_pairs
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "MeasuredRow",
     "RowPlan",
     "Table2",
+    "compare_rows",
     "measure_table2",
+    "merged_document",
     "plan_rows",
     "row_pairs",
 ]

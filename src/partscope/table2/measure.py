@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partscope.backbones import DEFAULT_BACKBONE, Embedder, get_embedder
-from partscope.classification.linear import CLASSIFIERS, Classifier, fit_linear
+from partscope.classification.linear import CLASSIFIERS, FOLDS, Classifier, fit_linear
 from partscope.classification.part_features import PartFeatures
+from partscope.classification.penalty import PATIENCE
 from partscope.classification.result import ClassPredictions, evaluate_classes
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector
@@ -23,8 +24,8 @@ from partscope.predictions import PartPredictions
 from partscope.table2.describe import Settings, make_features
 from partscope.table2.preparation import check_labels, readable, usable_regions
 from partscope.table2.result import MeasuredRow, Table2
-from partscope.table2.rows import PUBLISHED_ON, RowPlan, plan_rows
-from partscope.table2.searchers import Searcher, find_searchers
+from partscope.table2.rows import PUBLISHED_ON, RowPlan, choose_rows, plan_rows
+from partscope.table2.searchers import Searcher, find_searchers, plan_searchers
 from partscope.table2.work import WorkFolder, data_hash
 from partscope.version import __version__
 
@@ -36,7 +37,9 @@ def measure_table2(
     box_detector: PartDetector | None = None,
     methods: Sequence[str] = ("channel",),
     regions: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
     fit_limit: int | None = 200,
+    cross_fit: int = 0,
     detector_options: Mapping[str, Any] | None = None,
     box_region: str = "crop",
     backbone: str | Embedder = DEFAULT_BACKBONE,
@@ -62,9 +65,14 @@ def measure_table2(
     dataset: with the splits `train` and `test`, classes and marked parts.
     detector, box_detector: fitted detectors that search the image and the box; by default `methods` are fitted here, the
         first two are then not needed.
-    methods: detectors to be fitted, by name; the box is searched by those that can.
+    methods: detectors to be fitted, by name; the box is searched by those that can. `prior` and `transfer` have their rows
+        in every table, so that naming them adds none.
     regions: `"image"`, `"crop"` or both; by default both, or the image alone where an image has no box.
+    rows: names of the rows to measure, such as `"Full, channel"`; all by default. Only detectors that they need are fitted.
     fit_limit: training images that a detector is fitted to, drawn by class; None for all. Part Transfer copies from all.
+    cross_fit: folds; with 2 or more, the parts of the images that a method is fitted to are found by one that is fitted to the
+        other folds, so that the classifier learns from parts as good as those of new images. By default a method finds
+        them in its own training images too. Neither given detectors nor Part Transfer are cross-fitted.
     detector_options: options of the methods, given to those that have them, such as `backbone`.
     box_region: how `channel` and its like search the box, `"crop"` or `"mask"`.
     backbone, input_size, weights: the network of the features, as for :func:`~partscope.backbones.get_embedder`.
@@ -99,19 +107,22 @@ def measure_table2(
     settings = Settings(embedder, dict(scales or {}), normalize, random_state, progress)
     with TemporaryDirectory() as temporary:
         work = WorkFolder(temporary if folder is None else folder)
+        searching = (detector, box_detector)
+        known = plan_searchers(searching, methods, chosen)
+        plans = choose_rows(plan_rows([one for one in known if one != ("transfer", "crop")], chosen), rows)
+        needed = {(plan.detector, plan.region) for plan in plans}
         searchers = find_searchers(
             work,
             train,
-            detectors=(detector, box_detector),
-            methods=methods,
-            regions=chosen,
+            [one for one in known if one in needed],
+            detectors=searching,
             box_region=box_region,
             limit=fit_limit,
+            cross_fit=cross_fit,
             options=detector_options or {},
             random_state=random_state,
             progress=progress,
         )
-        plans = plan_rows([(one.method, one.region) for one in searchers if one.method != "transfer"], chosen)
         with FeatureCache(work.features) as cache:
             runner = _Runner(
                 train, test, work, settings, cache, searchers, classifier, C, random_state, progress
@@ -128,6 +139,7 @@ def measure_table2(
         "training images": len(train),
         "test images": len(test),
         "classes": len({sample.label for sample in train}),
+        "data": [data_hash(train), data_hash(test)],
         "features": {**embedder.describe(), "label": embedder.label, "normalize": normalize},
         "scales": {region: settings.scale(region) for region in chosen},
         "flips": True,
@@ -181,10 +193,10 @@ class _Runner:
             "row": [plan.name, plan.region, plan.part_source, plan.detector, plan.features],
             "data": self._data,
             "network": self.settings.network(plan).content_hash,
-            "detector": None if searcher is None else searcher.content_hash,
+            "detector": None if searcher is None else [one[2] for one in searcher.finders(self.train)],
             "scale": self.settings.scale(plan.region),
             "normalize": self.settings.normalize,
-            "classifier": [self.classifier, self.C],
+            "classifier": [self.classifier, self.C, FOLDS, PATIENCE],
             "random_state": self.random_state,
         }
 
@@ -193,17 +205,15 @@ class _Runner:
         predictions: PartPredictions | None = None
         error = None
         if searcher is not None:
+            finders = [("train", *one) for one in searcher.finders(self.train)]
+            finders.append(("test", self.test, searcher.detector, searcher.content_hash))
             pieces = [
                 self.work.located(
-                    searcher.detector,
-                    searcher.content_hash,
-                    data,
-                    description=f"{plan.name}: {what}",
-                    progress=self.progress,
+                    found_by, name, data, description=f"{plan.name}: {what}", progress=self.progress
                 )
-                for what, data in (("train", self.train), ("test", self.test))
+                for what, data, found_by, name in finders
             ]
-            error = searcher.detector.evaluate(self.test, predictions=pieces[1]).error
+            error = searcher.detector.evaluate(self.test, predictions=pieces[-1]).error
             predictions = PartPredictions.concatenate(pieces)
         features = make_features(plan, self.settings, searcher, predictions, self.cache, len(self.train))
         table, groups = self._training_table(features)

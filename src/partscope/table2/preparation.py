@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from partscope.classification.labels import check_classes, labels_of
 from partscope.dataset import PartDataset, Skipped
 from partscope.detectors import PartDetector
 from partscope.detectors.queries import Query, check_on_error
@@ -46,24 +46,12 @@ def check_labels(train: PartDataset, test: PartDataset) -> None:
     for what, data in (("training", train), ("test", test)):
         if not len(data):
             raise DatasetError(f"{data.name}: there is no {what} image; check the split.")
-        for sample in data:
-            if not (sample.label or "").strip():
-                raise DatasetError(
-                    f"{sample.id}: the {what} image has no class name; label it or leave it out."
-                )
-    counts = Counter(sample.label for sample in train)
-    for label, count in sorted(counts.items(), key=str):
-        if count < 2:
-            raise DatasetError(
-                f"{train.name}: the class {label!r} has one training image, which cross-validation cannot divide; add "
-                "another, or leave the class out."
-            )
-    if len(counts) < 2:
-        raise DatasetError(
-            f"{train.name}: all training images are of the class {next(iter(counts))!r}; two classes are needed."
-        )
+    trained = labels_of(train, None)
+    labels_of(test, None)
+    check_classes(trained)
+    known = set(trained.tolist())
     for sample in test:
-        if sample.label not in counts:
+        if sample.label not in known:
             raise DatasetError(
                 f"{sample.id}: the test image's class {sample.label!r} has no training image; add some, or leave the class out."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,38 +68,50 @@ class Table2:
         """Return `rows`, `comparisons` and `settings` as JSON-ready values.
 
         A row has `name, region, part_source, detector, features, classifier, C, accuracy {mean, macro, ci95}, top5, images,
-        status, published`; accuracies are shares, intervals are a percentile bootstrap over the test images. Rows with the
+        status, published`, and in `right` a 1 for each test image, in the data set's order, that it has right, and a 0 for
+        the others; accuracies are shares, intervals are a percentile bootstrap over the test images. Rows with the
         status `"omitted"` have the paper's figure alone. A comparison has `comparison`, `kind` (what the second row is to the
         first), `first`, `second`, `difference` (first minus second), its paired bootstrap interval `ci95`, `only_first` and
         `only_second` (images that one of the two has right), `p` (McNemar's exact test, two-sided) and `images`.
         """
+        names = [one.plan.name for one in self.measured]
+        rows = [{**one.row, "right": _bits(self.correct(one.plan.name))} for one in self.measured]
         return {
-            "rows": [*(one.row for one in self.measured), *omitted_rows()],
-            "comparisons": self._comparisons(),
+            "rows": [*rows, *omitted_rows()],
+            "comparisons": compare_rows(
+                [one.plan for one in self.measured], {name: self.correct(name) for name in names}
+            ),
             "settings": self.settings,
         }
 
-    def _comparisons(self) -> list[dict[str, Any]]:
-        plans = {one.plan.name: one.plan for one in self.measured}
-        result = []
-        for kind, first, second in row_pairs(list(plans.values()), self.accuracy):
-            a, b = self.correct(first), self.correct(second)
-            test = mcnemar(a, b)
-            wrong_a, wrong_b = ((~right)[:, None].astype(np.float64) for right in (a, b))
-            gain = paired_bootstrap(wrong_b, wrong_a)
-            result.append(
-                {
-                    "comparison": f"{first} over {second}",
-                    "kind": kind,
-                    "region": plans[first].region,
-                    "first": first,
-                    "second": second,
-                    "difference": gain.difference,
-                    "ci95": list(gain.ci),
-                    "only_first": test.b,
-                    "only_second": test.c,
-                    "p": test.p,
-                    "images": len(a),
-                }
-            )
-        return result
+
+def compare_rows(plans: Sequence[RowPlan], correct: Mapping[str, NDArray[np.bool_]]) -> list[dict[str, Any]]:
+    """Return the comparisons of :meth:`Table2.document`, from which test images (N,) each row has right, by its name."""
+    result = []
+    by_name = {plan.name: plan for plan in plans}
+    accuracy = {name: float(right.mean()) for name, right in correct.items()}
+    for kind, first, second in row_pairs(plans, accuracy):
+        a, b = correct[first], correct[second]
+        test = mcnemar(a, b)
+        wrong_a, wrong_b = ((~right)[:, None].astype(np.float64) for right in (a, b))
+        gain = paired_bootstrap(wrong_b, wrong_a)
+        result.append(
+            {
+                "comparison": f"{first} over {second}",
+                "kind": kind,
+                "region": by_name[first].region,
+                "first": first,
+                "second": second,
+                "difference": gain.difference,
+                "ci95": list(gain.ci),
+                "only_first": test.b,
+                "only_second": test.c,
+                "p": test.p,
+                "images": len(a),
+            }
+        )
+    return result
+
+
+def _bits(right: NDArray[np.bool_]) -> str:
+    return "".join("1" if one else "0" for one in right)

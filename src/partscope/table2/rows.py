@@ -14,6 +14,10 @@ REGIONS = {"image": "Full", "crop": "BB"}
 #: The controls: as many patches of the same size, at places that no detector has chosen.
 CONTROLS = {"prior": "prior positions", "grid": "grid", "random": "random positions"}
 
+#: Methods whose parts have rows of their own, whether they are named or not: the control at the parts' median positions, and
+#: Part Transfer.
+ALWAYS = ("prior", "transfer")
+
 #: What describes a row's images: the network, or one of the systems that the paper compares with.
 FEATURES = ("network", "appearance", "deformable")
 
@@ -97,6 +101,24 @@ def plan_rows(detectors: Sequence[tuple[str, str]], regions: Sequence[str]) -> l
             RowPlan("BB, DPD-style pooling", "crop", "estimated", None, "deformable"),
         ]
     return rows
+
+
+def choose_rows(plans: Sequence[RowPlan], names: Sequence[str] | None) -> list[RowPlan]:
+    """Return the rows with these names, in the table's order; all for None.
+
+    Raises
+    ------
+    OptionError: there is no such row (the names are given), or none is named.
+    """
+    if names is None:
+        return list(plans)
+    known = [plan.name for plan in plans]
+    for name in names:
+        if name not in known:
+            raise OptionError(f"there is no row {name!r}; the rows are {'; '.join(known)}.")
+    if not names:
+        raise OptionError(f"rows is empty; name some of {'; '.join(known)}.")
+    return [plan for plan in plans if plan.name in names]
 
 
 def row_pairs(plans: Sequence[RowPlan], accuracy: Mapping[str, float]) -> list[tuple[str, str, str]]:
