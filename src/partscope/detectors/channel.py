@@ -22,7 +22,7 @@ from partscope.detectors.channel_arrangement import (
     learn_arrangement,
     selected_channels,
 )
-from partscope.detectors.linear import ARRANGEMENTS
+from partscope.detectors.linear_options import ARRANGEMENTS
 from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone, restore_backbone
