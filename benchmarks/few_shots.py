@@ -23,7 +23,7 @@ import torch
 
 from few_shots_figure import draw_figure
 from finished import Finished, code_hash
-from linear import OPTIONS, visibility
+from linear import OPTIONS
 from memo import Memo, memo_detector, without_arrangement
 from partscope import PartDetector, get_backbone, load_dataset
 from partscope.channel_centres import CentreSpec
@@ -88,7 +88,7 @@ def run_linear(
                 one.evaluate(test, predictions=found),
                 shrinkage=one.shrinkage_,
                 mirrored=one.flips_used_,
-                visibility=visibility(found, test)["macro"],
+                visibility=visibility_auc(found.score, test.visible).macro,
             )
         yield f"linear {images} {seed}"
 

@@ -136,7 +136,7 @@ def test_options_of_the_linear_method_and_its_strongest_channels(
     detector = PartDetector.load(out)
     assert detector.grids_.layers == ("blocks.1.0", "blocks.2.0")
     assert detector.grids_.context == ("blocks.2.0",)
-    assert (detector.shrinkage_, detector.flips_used_, detector.arrangement_) == (0.2, False, None)
+    assert (detector.shrinkage_, detector.flips_used_, detector.arrangement_) == (0.2, "none", None)
     assert (detector.region, detector.backbone_.input_size) == ("crop", 64)
     row = next(row for row in ran.json["channels"] if row["part"] == "beak")
     expected = detector.strongest_channels("beak", 3)
@@ -174,7 +174,7 @@ def test_a_channel_under_the_spatial_model(tiny_cub: Path, tmp_path: Path, capsy
         (("--arrangement", "star", "--method", "linear"), "exemplars, none"),
         (("--shrinkage", "much", "--method", "linear"), "auto or a positive number"),
         (("--shrinkage", "-1", "--method", "linear"), "positive number"),
-        (("--flips", "often", "--method", "linear"), "auto, yes, no"),
+        (("--flips", "often", "--method", "linear"), "auto, yes, mapped, no"),
         (("--layers", "blocks.99", "--method", "linear"), "blocks.99"),
     ],
 )

@@ -156,8 +156,9 @@ def fit(
         str | None,
         typer.Option(
             "--flips",
-            metavar="auto|yes|no",
-            help="Learn from mirror images too; auto (the default) where images are few.",
+            metavar="auto|yes|mapped|no",
+            help="Learn from mirror images: each passed (yes), or one in eight, which stands for all (mapped); auto (the "
+            "default) takes yes for up to 60 images.",
             rich_help_panel=_LINEAR,
             show_default=False,
         ),
@@ -273,7 +274,7 @@ def _shrinkage(value: str) -> str | float:
 
 
 def _flips(value: str) -> str | bool:
-    known: dict[str, str | bool] = {"auto": "auto", "yes": True, "no": False}
+    known: dict[str, str | bool] = {"auto": "auto", "yes": True, "mapped": "mapped", "no": False}
     if value not in known:
         raise OptionError(f"--flips must be one of {', '.join(known)}, not {value!r}.")
     return known[value]
