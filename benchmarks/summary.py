@@ -1,4 +1,4 @@
-"""Write docs/results.md and the README's results from the committed JSON; `--check` only says whether they are up to date."""
+"""Write docs/results.md, the README's results and the figures of docs/doubt.md from the committed JSON; `--check` only says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import summary_doubt
 import summary_linear
 import summary_table2
 from markdown import load, merged, table
@@ -289,6 +290,10 @@ def main() -> int:
     }
     if text := summary_linear.page():
         wanted[ROOT / "docs" / "results-linear.md"] = text
+    doubt = ROOT / "docs" / "doubt.md"
+    wanted[doubt] = replaced(
+        doubt.read_text(encoding="utf-8"), summary_doubt.BEGIN, summary_doubt.block(), summary_doubt.END
+    )
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
