@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def costs(train: PartDataset, asked: PartDataset, options: dict[str, Any], repea
 
     A forward pass is one view of an image through the whole network, in batches as large as the detector makes them. Fit and
     predict include reading and warping the images; fit includes the spatial model, the calibration and the choice of
-    shrinkage.
+    shrinkage. Processor time does not count what other processes do meanwhile.
     """
     sizes: list[int] = []
     detector = watched(sizes)(**options).fit(train)
@@ -103,12 +104,23 @@ def costs(train: PartDataset, asked: PartDataset, options: dict[str, Any], repea
         calls[f"{what}: passes"] = passes(backbone, data, batch, backbone.network)
         calls[f"{what}: passes to the last layer used"] = passes(backbone, data, batch, grids)
         calls[f"{what}: passes at {NATIVE_SIZE} px"] = passes(native, data, batch, native.network)
-    times = interleaved(calls, repeats)
-    for what in ("fit", "predict"):
+    processor: dict[str, list[float]] = {name: [] for name in calls}
+
+    def counted(name: str, call: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            start = time.process_time()
+            call()
+            processor[name].append(time.process_time() - start)
+
+        return run
+
+    times = interleaved({name: counted(name, call) for name, call in calls.items()}, repeats)
+    for clock, measured in (("", times), ("processor time, ", processor)):
         for name in times:
-            if name.startswith(f"{what}: "):
-                result[f"{what} / {name.partition(': ')[2]}"] = ratio(times[what], times[name])
-    return {**result, "seconds": times, "load": machine_load()}
+            what, _, against = name.partition(": ")
+            if against:
+                result[f"{clock}{what} / {against}"] = ratio(measured[what], measured[name])
+    return {**result, "seconds": times, "seconds of processor time": processor, "load": machine_load()}
 
 
 def earlier(path: Path, facts: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from neighbours import Correspondence, Neighbours
 from partscope import PartDetector, load_dataset
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, TransferDetector
+from partscope.errors import PartscopeWarning
 from partscope.evaluation import Evaluation, evaluate
 from partscope.metrics import bootstrap_interval, paired_bootstrap
 from partscope.prior import StaticPrior
@@ -74,10 +76,11 @@ class Peers:
         """`train`, `mirrored` (the training images in a mirror) or `test`, read once."""
         if which not in self._seen:
             if self._grids is None:
-                detector = memo_detector(self.memo)(**OPTIONS)
-                # What a fit would look at: the same layers, context and input.
-                detector.fit(self.train[:2])
-                grids = detector.grids_
+                # What a fit looks at: the same layers, context and input.
+                fixed = {**OPTIONS, "shrinkage": 0.3, "arrangement": "none"}
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", PartscopeWarning)  # of how few images these are
+                    grids = memo_detector(self.memo)(**fixed).fit(self.train[:2]).grids_
                 assert isinstance(grids, MemoGrids)
                 self._grids = grids
             data = self.test if which == "test" else self.train

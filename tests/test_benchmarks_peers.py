@@ -112,7 +112,7 @@ def test_heads_learn_planted_features(kind: str) -> None:
     heads = script("heatmap_head")
     train, _ = planted(0, 30)
     test, _ = planted(1, 10)
-    settings = {"loss": "heat map", "decay": 1e-3}
+    settings = {"loss": "heat map", "rate": 3e-3}
     trained = heads.TrainedHeads.fit(train, kind, epochs=15, settings=settings)
     alone, arranged = trained.locate(test)
     assert test.errors(alone).mean() < 0.15 < test.errors(np.full_like(alone, 0.5)).mean()
