@@ -229,7 +229,7 @@ def test_finished_detector_rows_are_not_measured_again(data, network, tmp_path, 
     fits = []
     monkeypatch.setattr(LinearDetector, "fit", lambda self, *a, **k: fits.append(1) or fit(self, *a, **k))
     first = measure_table1(data, network, **options).document()
-    assert not fits, "both detectors had been fitted before the stop"
+    assert not fits, "the detector had been fitted before the stop"
     assert calls[3:] == [4, 2]
     assert measure_table1(data, network, **{**options, "folder": tmp_path / "new"}).document() == first
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +12,25 @@ from typing import Any
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector
 from partscope.evaluation import Evaluation
+from partscope.predictions import PartPredictions
 from partscope.reproduce.kept import KeptDetectors, detector_hash
 from partscope.reproduce.variants import REGIONS
 
-#: What `methods` may name beside `"channel"`: the rows' name, the detector's method, and its options.
-DETECTOR_ROWS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
-    "channel+arrangement": (
-        ("mixture + arrangement", "channel", {"centre": "mixture", "arrangement": "exemplars"}),
-    ),
-    "linear": (
-        ("linear", "linear", {"arrangement": "none"}),
-        ("linear + arrangement", "linear", {"arrangement": "exemplars"}),
-    ),
+#: What `methods` may name beside `"channel"`: the detector's method, its options, and the names of its rows: without the
+#: arrangement, where there is such a row, and with it.
+DETECTOR_ROWS: dict[str, tuple[str, dict[str, Any], str | None, str]] = {
+    "channel+arrangement": ("channel", {"centre": "mixture"}, None, "mixture + arrangement"),
+    "linear": ("linear", {}, "linear", "linear + arrangement"),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class DetectorRow:
-    """One row: its name, the fitted detector, and its evaluation on the test images."""
+    """One row: its name, the fitted detector, its predictions for the test images and their evaluation."""
 
     name: str
     detector: PartDetector
+    predictions: PartPredictions
     evaluation: Evaluation
 
 
@@ -67,18 +66,20 @@ def run_detectors(
         kept = KeptDetectors(temporary if folder is None else folder)
         for region in regions:
             for key in methods:
-                for title, method, own in DETECTOR_ROWS[key]:
+                method, own, alone, together = DETECTOR_ROWS[key]
+                arranged = kept.fitted(
+                    method,
+                    region,
+                    train,
+                    limit=None,
+                    random_state=0,
+                    options={**options.get(method, {}), **own, "arrangement": "exemplars"},
+                    on_error=on_error,
+                    progress=progress,
+                )
+                named = {} if alone is None else {alone: without_arrangement(arranged)}
+                for title, detector in {**named, together: arranged}.items():
                     name = f"{title}, {REGIONS[region]}"
-                    detector = kept.fitted(
-                        method,
-                        region,
-                        train,
-                        limit=None,
-                        random_state=0,
-                        options={**options.get(method, {}), **own},
-                        on_error=on_error,
-                        progress=progress,
-                    )
                     found = kept.located(
                         detector,
                         detector_hash(detector),
@@ -88,5 +89,15 @@ def run_detectors(
                         progress=progress,
                     )
                     evaluation = detector.evaluate(test, predictions=found, on_error=on_error)
-                    rows.append(DetectorRow(name, detector, evaluation))
+                    rows.append(DetectorRow(name, detector, found, evaluation))
     return rows
+
+
+def without_arrangement(detector: PartDetector) -> PartDetector:
+    """Return the same fitted detector, each part placed for itself: what a fit with `arrangement="none"` gives.
+
+    Nothing else that is learned depends on the option, so a second fit would only cost time.
+    """
+    plain = copy.copy(detector).set_params(arrangement="none")
+    plain.arrangement_ = None
+    return plain

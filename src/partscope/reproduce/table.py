@@ -32,7 +32,7 @@ PUBLISHED = {
 METHODS = ("channel", *DETECTOR_ROWS)
 
 #: Rows that are compared with the prior and with the mixture.
-BETTER = tuple(title for rows in DETECTOR_ROWS.values() for title, _, _ in rows)
+BETTER = tuple(name for _, _, *names in DETECTOR_ROWS.values() for name in names if name is not None)
 
 
 @dataclass(frozen=True, eq=False)
