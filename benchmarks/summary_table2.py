@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from markdown import load, table
+from summary_patches import patches_section
 
 #: Result files, by the title that the page gives them; the README shows the first.
 TABLES = {"table2_efficientnet_lite0": "Features of EfficientNet-Lite0"}
@@ -115,7 +116,7 @@ REMARKS = """## Remarks
 - `channel` and `linear` are fitted to 200 of the 750 training images, and find the parts of these better than those of new
   images; the classifier learns from both. `--cross-fit K` avoids it, and was not used for these rows.
 - Part Transfer finds each training image as its own nearest neighbour, so that its classifier trains on marked parts and is
-  used on transferred ones, as in the publication. This costs it accuracy that another set-up might not lose.
+  used on transferred ones, as in the publication.
 - The times in the JSON are those of two processes on a loaded machine.
 """
 
@@ -132,4 +133,5 @@ def page() -> str:
     ]
     for name, title in TABLES.items():
         lines += section(name, title)
+    lines += patches_section()
     return "\n".join([*lines, *REMARKS.splitlines()]).rstrip() + "\n"

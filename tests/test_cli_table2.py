@@ -51,6 +51,7 @@ def test_table2(tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: py
     assert all(name in ran.err for name in names)
     for words in ("56.8 %", "omitted", "McNemar", "(the best control)", "no target", f"kept in {folder}"):
         assert words in ran.err
+    assert ran.err.count("Full, channel over Full, grid") == 1
     assert ran.json["settings"]["detectors"][0]["given"] is True
     straight = run(capsys, *argv, "--folder", tmp_path / "other", "--json", tmp_path / "t.json")
     assert straight.code == 0, straight.err

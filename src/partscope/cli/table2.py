@@ -191,17 +191,20 @@ def show_rows(output: Output, rows: Sequence[Row], title: str) -> None:
 
 
 def show_differences(output: Output, comparisons: Sequence[Row]) -> None:
-    """Print paired differences in percentage points; positive means that the first row is more accurate."""
+    """Print paired differences in percentage points, each once; positive means that the first row is more accurate."""
+    best = {one["comparison"] for one in comparisons if one["kind"] == "best control"}
+    # The best control is among the controls.
+    once = {one["comparison"]: one for one in comparisons}
     cells = [
         [
-            f"{one['comparison']}{' (the best control)' if one['kind'] == 'best control' else ''}",
+            f"{name}{' (the best control)' if name in best else ''}",
             _points(one["difference"]),
             "…".join(_points(value) for value in one["ci95"]),
             f"{one['only_first']}",
             f"{one['only_second']}",
             f"{one['p']:.2g}",
         ]
-        for one in comparisons
+        for name, one in once.items()
     ]
     if cells:
         output.table(
