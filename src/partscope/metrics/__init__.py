@@ -5,6 +5,7 @@ part is not visible in the ground truth), and every mean is taken over the pairs
 :mod:`partscope.metrics.classification` take classes instead.
 """
 
+from partscope.metrics.agreement import Agreement, part_agreement, strongest_part
 from partscope.metrics.bootstrap import (
     PairedDifference,
     bootstrap_interval,
@@ -44,6 +45,7 @@ from partscope.metrics.sides import SideCount, exchanged_sides, wrong_sides
 __all__ = [
     "HEAD_PARTS",
     "PCK_ALPHAS",
+    "Agreement",
     "ClassCount",
     "LinearPartMap",
     "McNemar",
@@ -71,6 +73,7 @@ __all__ = [
     "oks",
     "paired_bootstrap",
     "paired_bootstrap_parts",
+    "part_agreement",
     "part_means",
     "parts_box",
     "pck",
@@ -80,6 +83,7 @@ __all__ = [
     "regression_error",
     "resampled_means",
     "skill",
+    "strongest_part",
     "top_k",
     "total_and_parts",
     "with_mean_part",
