@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TransferDetector,
         register_detector,
     )
+    from partscope.discovery import PartDiscovery
     from partscope.errors import PartscopeError, PartscopeWarning
     from partscope.evaluation import Evaluation, compare, evaluate
     from partscope.formats import load_dataset
@@ -44,6 +45,7 @@ __all__ = [
     "PartClassifier",
     "PartDataset",
     "PartDetector",
+    "PartDiscovery",
     "PartFeatures",
     "PartPredictions",
     "PartscopeError",
@@ -79,6 +81,7 @@ _HOMES = {
         "TransferDetector",
         "register_detector",
     ),
+    "discovery": ("PartDiscovery",),
     "errors": ("PartscopeError", "PartscopeWarning"),
     "evaluation": ("Evaluation", "compare", "evaluate"),
     "formats": ("load_dataset",),

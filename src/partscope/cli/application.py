@@ -16,6 +16,7 @@ from partscope.cli.classify import fit as classify_fit
 from partscope.cli.classify import predict as classify_predict
 from partscope.cli.classify_evaluate import evaluate as classify_evaluate
 from partscope.cli.demo import demo
+from partscope.cli.discover import discover
 from partscope.cli.evaluate import evaluate
 from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handled, say, set_debug
 from partscope.cli.explain import explain
@@ -69,6 +70,7 @@ app.command()(handled(synth))
 app.command()(handled(backbones))
 app.command()(handled(channels))
 app.command()(handled(fit))
+app.command()(handled(discover))
 app.command()(handled(locate))
 app.command()(handled(evaluate))
 app.command()(handled(explain))

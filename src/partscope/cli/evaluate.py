@@ -62,6 +62,7 @@ def evaluate(
 
     A run that is stopped is continued by the same command.
     """
+    from partscope.discovery import PartDiscovery
     from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
     from partscope.report.tables import method_name, number
@@ -72,6 +73,8 @@ def evaluate(
     check_figures(figures)
     output = Output(json_out)
     detector = load_model(model, weights)
+    if isinstance(detector, PartDiscovery):
+        detector.check_named()  # before the network has seen a single image
     whole = load_dataset(format, data, on_error=on_error)
     dataset = whole.split(split)
     deviations = None if sigmas is None else _sigmas(sigmas, set(dataset.parts) & set(detector.parts_))

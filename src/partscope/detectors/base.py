@@ -42,8 +42,8 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
     Parameters
     ----------
     method: `"channel"` (the paper's: channels of a network that respond to parts), `"linear"` (linear combinations of
-        channels in closed form), `"prior"` (always the median position) or `"transfer"` (the parts of the most similar
-        training image).
+        channels in closed form), `"prior"` (always the median position), `"transfer"` (the parts of the most similar
+        training image) or `"discovered"` (parts that are discovered without marked ones, see :mod:`partscope.discovery`).
     options: the parameters of the method's class.
 
     Attributes

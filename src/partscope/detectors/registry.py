@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from partscope.detectors.base import PartDetector
 
 _METHODS: dict[str, type[PartDetector]] = {}
+
+#: Methods of rooms that build on the detectors, and so are imported when they are first asked for.
+_ELSEWHERE = {"discovered": "partscope.discovery"}
+
 _D = TypeVar("_D", bound="type[PartDetector]")
 
 
@@ -28,14 +33,16 @@ def register_detector(method: str) -> Callable[[_D], _D]:
 
 def detector_class(method: str) -> type[PartDetector]:
     """Return the class registered for `method`; an OptionError names the methods there are."""
+    if method not in _METHODS and method in _ELSEWHERE:
+        importlib.import_module(_ELSEWHERE[method])
     if method not in _METHODS:
-        raise OptionError(f"there is no method {method!r}; the methods are {', '.join(sorted(_METHODS))}.")
+        raise OptionError(f"there is no method {method!r}; the methods are {', '.join(detector_methods())}.")
     return _METHODS[method]
 
 
 def detector_methods() -> tuple[str, ...]:
     """Return the names of the registered methods."""
-    return tuple(sorted(_METHODS))
+    return tuple(sorted({*_METHODS, *_ELSEWHERE}))
 
 
 def make_detector(method: str = "channel", **options: Any) -> PartDetector:

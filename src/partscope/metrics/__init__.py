@@ -5,6 +5,7 @@ part is not visible in the ground truth), and every mean is taken over the pairs
 :mod:`partscope.metrics.classification` take classes instead.
 """
 
+from partscope.metrics.agreement import Agreement, part_agreement, strongest_part
 from partscope.metrics.bootstrap import (
     PairedDifference,
     bootstrap_interval,
@@ -47,6 +48,7 @@ from partscope.metrics.visibility import Reliability, VisibilityAUC, reliability
 __all__ = [
     "HEAD_PARTS",
     "PCK_ALPHAS",
+    "Agreement",
     "ClassCount",
     "LinearPartMap",
     "McNemar",
@@ -78,6 +80,7 @@ __all__ = [
     "oks",
     "paired_bootstrap",
     "paired_bootstrap_parts",
+    "part_agreement",
     "part_means",
     "parts_box",
     "pck",
@@ -89,6 +92,7 @@ __all__ = [
     "resampled_means",
     "risk_coverage",
     "skill",
+    "strongest_part",
     "top_k",
     "total_and_parts",
     "visibility_auc",
