@@ -1,0 +1,158 @@
+"""Choose the spatial model by cross-validation over images of the training split; the test split is not read.
+
+    python benchmarks/choose_arrangement.py CUB_FOLDER [--images N] [--folds 5] [--cache FOLDER]
+
+Every model gets the same held-out evidence as likelihood ratios, and points come from its answer by the same decoding, once
+as they are and once with the linear correction. Rows are written as they are finished; with `--cache` a second run continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from arrangement_models.evidence import Evidence, evidence_of
+from arrangement_models.exemplars import Alone, Exemplars
+from arrangement_models.lowrank import LowRank
+from arrangement_models.measure import (
+    Answer,
+    SpatialModel,
+    alone,
+    cross_validate,
+    difference,
+    errors_of,
+    folds_of,
+    prior,
+    row,
+)
+from arrangement_models.pairwise import Pairwise
+from arrangement_models.star import Star
+from arrangement_models.tree import Tree
+from partscope import load_dataset
+from partscope.arrangement.decoding import decode
+from partscope.arrangement.likelihood import calibrate, likelihood_ratios
+from partscope.atomic import atomic_path
+from partscope.dataset import PartDataset
+from partscope.detectors import LinearDetector
+from partscope.images import load_image
+from record import environment, write_json
+from timing import interleaved, machine_load, ratio
+
+#: What is compared; numbers of poses, components, ranks and weights are chosen here too.
+MODELS: list[Callable[[], SpatialModel]] = [
+    Alone,
+    Exemplars,
+    lambda: Star(1),
+    lambda: Star(8),
+    lambda: Star(32),
+    lambda: Tree(1),
+    lambda: Tree(8),
+    lambda: Tree(32),
+    lambda: LowRank(1, 8),
+    lambda: LowRank(8, 2),
+    lambda: LowRank(8, 4),
+    lambda: LowRank(32, 2),
+    lambda: Pairwise(1),
+    lambda: Pairwise(2),
+    lambda: Pairwise(4),
+]
+
+#: Images whose evidence is timed, and images that the timed detector is fitted on.
+TIMED, FITTED = 8, 24
+
+
+def answers(model: SpatialModel, data: Evidence, folds: int, cache: Path | None) -> tuple[Answer, Answer]:
+    """Return the model's answers, from the cache where it has them."""
+    file = None if cache is None else cache / f"{model.name} {len(data)} {folds}.npz".replace(" ", "_")
+    if file is not None and file.exists():
+        with np.load(file) as stored:
+            values = stored["values"]
+        return Answer(values[0, ..., :2], values[0, ..., 2]), Answer(values[1, ..., :2], values[1, ..., 2])
+    both = cross_validate(model, data, folds_of(len(data), folds))
+    if file is not None:
+        with atomic_path(file) as path:
+            values = [np.concatenate([a.points, a.visibility[..., None]], axis=2) for a in both]
+            np.savez(path, values=np.array(values))
+    return both
+
+
+def costs(data: PartDataset, evidence: Evidence, repeats: int) -> dict[str, Any]:
+    """Return each model's time per image over that of the linear evidence (the forward pass included), measured side by side."""
+    detector = LinearDetector(arrangement="none", shrinkage=0.1, flips=False).fit(data[:FITTED])
+    pictures = [load_image(sample.image) for sample in data[:TIMED]]
+    values = calibrate(evidence.maps, evidence.points, evidence.visible)
+
+    def infer(model: SpatialModel) -> None:
+        for maps, size in zip(evidence.maps[:TIMED], evidence.sizes[:TIMED], strict=True):
+            ratios = likelihood_ratios(maps, values)
+            decode(ratios, model.posterior(ratios, size), size)
+
+    calls: dict[str, Callable[[], object]] = {
+        "linear evidence": lambda: [detector.evidence(picture) for picture in pictures]
+    }
+    for make in MODELS:
+        model = make()
+        model.fit(evidence)
+        calls[model.name] = lambda model=model: infer(model)
+    times = interleaved(calls, repeats)
+    base = times["linear evidence"]
+    return {
+        "linear evidence, seconds per image": [value / TIMED for value in base],
+        "ratio": {name: ratio(taken, base) for name, taken in times.items() if name != "linear evidence"},
+        "images": TIMED,
+        "load": machine_load(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure every model and write the result file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, help="training images drawn; all by default")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3, help="of the timing; 0 leaves it out")
+    parser.add_argument("--cache", type=Path, help="folder for evidence and answers, to go on from")
+    parser.add_argument(
+        "--json", type=Path, default=Path(__file__).parent / "results" / "arrangement_models.json"
+    )
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    dataset = load_dataset("cub", options.folder).train.limit(options.images)
+    if options.cache is not None:
+        options.cache.mkdir(parents=True, exist_ok=True)
+    data = evidence_of(dataset, None if options.cache is None else options.cache / "evidence.npz")
+    fold = folds_of(len(data), options.folds)
+    result = environment(options.folder, images=len(data), folds=options.folds)
+    result["rows"] = rows = []
+    errors: dict[str, np.ndarray] = {}
+
+    def note(name: str, answer: Answer) -> None:
+        errors[name] = errors_of(answer, data)
+        rows.append(row(name, answer, data))
+        best = min((other for other in rows[1:]), key=lambda other: other["mean"], default=rows[0])["model"]
+        result["best"] = best
+        for other in rows:
+            other["difference to the best"] = difference(errors[other["model"]], errors[best])
+        write_json(options.json, result)
+        print(f"{name:45s} {rows[-1]['mean']:.4f} {rows[-1]['exchanged sides']:.3f}", flush=True)
+
+    note("static prior", prior(data, fold))
+    note("each part alone, soft maximum", alone(data, fold))
+    for make in MODELS:
+        model = make()
+        plain, corrected = answers(model, data, options.folds, options.cache)
+        note(model.name, plain)
+        note(f"{model.name}, corrected", corrected)
+    if options.repeats:
+        result["costs"] = costs(dataset, data, options.repeats)
+        write_json(options.json, result)
+    return result
+
+
+if __name__ == "__main__":
+    main()
