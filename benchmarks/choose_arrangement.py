@@ -27,6 +27,7 @@ from arrangement_models.measure import (
     difference,
     errors_of,
     folds_of,
+    located,
     prior,
     row,
 )
@@ -34,8 +35,8 @@ from arrangement_models.pairwise import Pairwise
 from arrangement_models.star import Star
 from arrangement_models.tree import Tree
 from partscope import load_dataset
-from partscope.arrangement.decoding import decode
 from partscope.arrangement.likelihood import calibrate, likelihood_ratios
+from partscope.arrangement.shapes import unit_of
 from partscope.atomic import atomic_path
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector
@@ -43,32 +44,51 @@ from partscope.images import load_image
 from record import environment, write_json
 from timing import interleaved, machine_load, ratio
 
-#: What is compared; numbers of poses, components, ranks and weights are chosen here too.
-MODELS: list[Callable[[], SpatialModel]] = [
-    Alone,
-    Exemplars,
-    lambda: Star(1),
-    lambda: Star(8),
-    lambda: Star(32),
-    lambda: Tree(1),
-    lambda: Tree(8),
-    lambda: Tree(32),
-    lambda: LowRank(1, 8),
-    lambda: LowRank(8, 2),
-    lambda: LowRank(8, 4),
-    lambda: LowRank(32, 2),
-    lambda: Pairwise(1),
-    lambda: Pairwise(2),
-    lambda: Pairwise(4),
-]
+#: What is compared, by family. Numbers of poses, components and directions, and weights, are chosen within a family first, on
+#: images of one fold; the best of each family enters the comparison on all folds.
+FAMILIES: dict[str, list[Callable[[], SpatialModel]]] = {
+    "none": [Alone],
+    "exemplars": [Exemplars],
+    "star": [lambda: Star(1), lambda: Star(8), lambda: Star(32)],
+    "tree": [lambda: Tree(1), lambda: Tree(8), lambda: Tree(32)],
+    "low rank": [lambda: LowRank(1, 8), lambda: LowRank(8, 2), lambda: LowRank(8, 4), lambda: LowRank(32, 2)],
+    "pairwise": [lambda: Pairwise(1), lambda: Pairwise(2), lambda: Pairwise(4)],
+}
+
+#: Images on which settings are chosen.
+SCREENED = 60
 
 #: Images whose evidence is timed, and images that the timed detector is fitted on.
 TIMED, FITTED = 8, 24
 
 
+def screened(model: SpatialModel, data: Evidence, folds: int, cache: Path | None) -> float:
+    """Return the model's mean error, without the correction, in the first images of the first fold."""
+    file = _file(cache, model, data, "settings")
+    if file is not None and file.exists():
+        with np.load(file) as stored:
+            return float(stored["mean"])
+    fold = folds_of(len(data), folds)
+    train = data[fold != 0]
+    values = calibrate(train.maps, train.points, train.visible)
+    model.fit(train)
+    chosen = data[np.flatnonzero(fold == 0)[:SCREENED]]
+    points = np.array(
+        [
+            located(model, likelihood_ratios(maps, values), size).local * unit_of(size) / size
+            for maps, size in zip(chosen.maps, chosen.sizes, strict=True)
+        ]
+    )
+    mean = float(np.nanmean(errors_of(Answer(points, np.zeros(points.shape[:2])), chosen)))
+    if file is not None:
+        with atomic_path(file) as path:
+            np.savez(path, mean=np.array(mean))
+    return mean
+
+
 def answers(model: SpatialModel, data: Evidence, folds: int, cache: Path | None) -> tuple[Answer, Answer]:
-    """Return the model's answers, from the cache where it has them."""
-    file = None if cache is None else cache / f"{model.name} {len(data)} {folds}.npz".replace(" ", "_")
+    """Return the model's answers for all images, from the cache where it has them."""
+    file = _file(cache, model, data, str(folds))
     if file is not None and file.exists():
         with np.load(file) as stored:
             values = stored["values"]
@@ -76,12 +96,18 @@ def answers(model: SpatialModel, data: Evidence, folds: int, cache: Path | None)
     both = cross_validate(model, data, folds_of(len(data), folds))
     if file is not None:
         with atomic_path(file) as path:
-            values = [np.concatenate([a.points, a.visibility[..., None]], axis=2) for a in both]
-            np.savez(path, values=np.array(values))
+            stacked = [np.concatenate([a.points, a.visibility[..., None]], axis=2) for a in both]
+            np.savez(path, values=np.array(stacked))
     return both
 
 
-def costs(data: PartDataset, evidence: Evidence, repeats: int) -> dict[str, Any]:
+def _file(cache: Path | None, model: SpatialModel, data: Evidence, what: str) -> Path | None:
+    return None if cache is None else cache / f"{model.name} {len(data)} {what}.npz".replace(" ", "_")
+
+
+def costs(
+    models: Sequence[SpatialModel], data: PartDataset, evidence: Evidence, repeats: int
+) -> dict[str, Any]:
     """Return each model's time per image over that of the linear evidence (the forward pass included), measured side by side."""
     detector = LinearDetector(arrangement="none", shrinkage=0.1, flips=False).fit(data[:FITTED])
     pictures = [load_image(sample.image) for sample in data[:TIMED]]
@@ -89,14 +115,12 @@ def costs(data: PartDataset, evidence: Evidence, repeats: int) -> dict[str, Any]
 
     def infer(model: SpatialModel) -> None:
         for maps, size in zip(evidence.maps[:TIMED], evidence.sizes[:TIMED], strict=True):
-            ratios = likelihood_ratios(maps, values)
-            decode(ratios, model.posterior(ratios, size), size)
+            located(model, likelihood_ratios(maps, values), size)
 
     calls: dict[str, Callable[[], object]] = {
         "linear evidence": lambda: [detector.evidence(picture) for picture in pictures]
     }
-    for make in MODELS:
-        model = make()
+    for model in models:
         model.fit(evidence)
         calls[model.name] = lambda model=model: infer(model)
     times = interleaved(calls, repeats)
@@ -143,13 +167,24 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     note("static prior", prior(data, fold))
     note("each part alone, soft maximum", alone(data, fold))
-    for make in MODELS:
-        model = make()
+    result["settings"] = {"images": SCREENED}
+    models = []
+    for family, candidates in FAMILIES.items():
+        family_models = [make() for make in candidates]
+        if len(family_models) > 1:
+            means = {
+                model.name: screened(model, data, options.folds, options.cache) for model in family_models
+            }
+            result["settings"][family] = means
+            print(family, means, flush=True)
+            family_models.sort(key=lambda model, means=means: means[model.name])
+        models.append(family_models[0])
+    for model in models:
         plain, corrected = answers(model, data, options.folds, options.cache)
         note(model.name, plain)
         note(f"{model.name}, corrected", corrected)
     if options.repeats:
-        result["costs"] = costs(dataset, data, options.repeats)
+        result["costs"] = costs(models, dataset, data, options.repeats)
         write_json(options.json, result)
     return result
 

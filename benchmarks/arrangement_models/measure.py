@@ -53,6 +53,11 @@ def folds_of(images: int, folds: int) -> IntArray:
     return np.asarray(np.random.default_rng(0).permutation(images) % folds)
 
 
+def located(model: SpatialModel, ratios: FloatArray, size: FloatArray) -> Decoded:
+    """Return what the model and the common decoding find in one image."""
+    return decode(ratios, model.posterior(ratios, size), size)
+
+
 def cross_validate(model: SpatialModel, data: Evidence, fold: IntArray) -> tuple[Answer, Answer]:
     """Return the model's answers for every image, without and with the linear correction."""
     decoded: list[Decoded | None] = [None] * len(data)
@@ -61,8 +66,7 @@ def cross_validate(model: SpatialModel, data: Evidence, fold: IntArray) -> tuple
         values = calibrate(train.maps, train.points, train.visible)
         model.fit(train)
         for image in np.flatnonzero(fold == index):
-            ratios = likelihood_ratios(data.maps[image], values)
-            decoded[image] = decode(ratios, model.posterior(ratios, data.sizes[image]), data.sizes[image])
+            decoded[image] = located(model, likelihood_ratios(data.maps[image], values), data.sizes[image])
     return finished([found for found in decoded if found is not None], data, fold)
 
 
