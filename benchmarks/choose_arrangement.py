@@ -3,7 +3,7 @@
     python benchmarks/choose_arrangement.py CUB_FOLDER [--images N] [--folds 5] [--cache FOLDER]
 
 Every model gets the same held-out evidence as likelihood ratios, and points come from its answer by the same decoding, once
-as they are and once with the linear correction. Rows are written as they are finished; with `--cache` a second run continues.
+as they are and once refined. Rows are written as they are finished; with `--cache` a second run continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from arrangement_models.evidence import Evidence, evidence_of
+from arrangement_models.evidence import INPUT_SIZE, Evidence, evidence_of
 from arrangement_models.exemplars import Alone, Exemplars
 from arrangement_models.lowrank import LowRank
 from arrangement_models.measure import (
@@ -63,7 +63,7 @@ TIMED, FITTED = 8, 24
 
 
 def screened(model: SpatialModel, data: Evidence, folds: int, cache: Path | None) -> float:
-    """Return the model's mean error, without the correction, in the first images of the first fold."""
+    """Return the model's mean error, without the refinement, in the first images of the first fold."""
     file = _file(cache, model, data, "settings")
     if file is not None and file.exists():
         with np.load(file) as stored:
@@ -109,7 +109,9 @@ def costs(
     models: Sequence[SpatialModel], data: PartDataset, evidence: Evidence, repeats: int
 ) -> dict[str, Any]:
     """Return each model's time per image over that of the linear evidence (the forward pass included), measured side by side."""
-    detector = LinearDetector(arrangement="none", shrinkage=0.1, flips=False).fit(data[:FITTED])
+    detector = LinearDetector(arrangement="none", input_size=INPUT_SIZE, shrinkage=0.1, flips=False).fit(
+        data[:FITTED]
+    )
     pictures = [load_image(sample.image) for sample in data[:TIMED]]
     values = calibrate(evidence.maps, evidence.points, evidence.visible)
 
@@ -137,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure every model and write the result file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, help="training images drawn; all by default")
+    parser.add_argument("--images", type=int, default=375, help="training images drawn")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3, help="of the timing; 0 leaves it out")
     parser.add_argument("--cache", type=Path, help="folder for evidence and answers, to go on from")
@@ -151,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         options.cache.mkdir(parents=True, exist_ok=True)
     data = evidence_of(dataset, None if options.cache is None else options.cache / "evidence.npz")
     fold = folds_of(len(data), options.folds)
-    result = environment(options.folder, images=len(data), folds=options.folds)
+    result = environment(options.folder, images=len(data), folds=options.folds, input_size=INPUT_SIZE)
     result["rows"] = rows = []
     errors: dict[str, np.ndarray] = {}
 
@@ -180,9 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             family_models.sort(key=lambda model, means=means: means[model.name])
         models.append(family_models[0])
     for model in models:
-        plain, corrected = answers(model, data, options.folds, options.cache)
+        plain, refined = answers(model, data, options.folds, options.cache)
         note(model.name, plain)
-        note(f"{model.name}, corrected", corrected)
+        note(f"{model.name}, refined", refined)
     if options.repeats:
         result["costs"] = costs(models, dataset, data, options.repeats)
         write_json(options.json, result)

@@ -15,6 +15,10 @@ from partscope.detectors import LinearDetector
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+#: Pixels of the network's input: fewer than by default, since the models' cost grows with the cells and their order hardly
+#: depends on them.
+INPUT_SIZE = 320
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -70,7 +74,7 @@ def evidence_of(data: PartDataset, cache: Path | None) -> Evidence:
             if archive["ids"].tolist() == list(data.ids):
                 stored = archive["maps"]
     if stored is None:
-        detector = LinearDetector(arrangement="none", memory=1 << 33).fit(data, progress=True)
+        detector = LinearDetector(arrangement="none", input_size=INPUT_SIZE, memory=1 << 33).fit(data)
         if not detector.record_.held.all():
             raise SystemExit(
                 "there is not enough memory to leave out every image; use --images with a smaller number"

@@ -1,7 +1,8 @@
 """Cross-validation of one spatial model, and the figures of its row.
 
-In each fold the model learns from the other folds. What it finds in the images of the fold is corrected, and its doubt
-calibrated, by the product's linear correction and doubt, learned from what was found, in the same way, in the others.
+In each fold the model learns from the other folds. What it finds in the images of the fold is refined, and its doubt calibrated,
+by the product's refinement (on poses alone, since the evidence is all that the models are given) and doubt, learned from what
+was found, in the same way, in the other images.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from arrangement_models.evidence import Evidence
 from partscope.arrangement.consensus import Consensus
-from partscope.arrangement.correction import correction_features, design, fit_correction
 from partscope.arrangement.decoding import Decoded, decode
 from partscope.arrangement.doubt import fit_doubt
 from partscope.arrangement.likelihood import calibrate, likelihood_ratios
+from partscope.arrangement.refinement import fit_refinement
 from partscope.arrangement.shapes import unit_of
 from partscope.linear import decode as soft_maximum
 from partscope.linear import presence
@@ -59,7 +60,7 @@ def located(model: SpatialModel, ratios: FloatArray, size: FloatArray) -> Decode
 
 
 def cross_validate(model: SpatialModel, data: Evidence, fold: IntArray) -> tuple[Answer, Answer]:
-    """Return the model's answers for every image, without and with the linear correction."""
+    """Return the model's answers for every image, without and with the refinement."""
     decoded: list[Decoded | None] = [None] * len(data)
     for index in np.unique(fold):
         train = data[fold != index]
@@ -71,26 +72,21 @@ def cross_validate(model: SpatialModel, data: Evidence, fold: IntArray) -> tuple
 
 
 def finished(decoded: Sequence[Decoded], data: Evidence, fold: IntArray) -> tuple[Answer, Answer]:
-    """Return answers without and with the correction, which each fold gets from the others."""
+    """Return answers without and with the refinement, which leaves each image out; each fold gets its doubt from the others."""
     unit = (data.sizes / unit_of(data.sizes)[:, None])[:, None]
     size = np.array([found.size for found in decoded])[:, None, None]
     local = np.array([found.local for found in decoded])
     deviation = (data.points * unit - local) / size
-    vectors, scalars = correction_features(decoded)
-    corrected, visibility = local.copy(), np.zeros(data.visible.shape)
+    _, shifts, votes = fit_refinement(decoded, deviation, data.visible, data.mirror)
+    error = np.linalg.norm(deviation - shifts, axis=2) * size[..., 0]
+    visibility = np.zeros(data.visible.shape)
     for index in np.unique(fold):
-        rest, here = fold != index, fold == index
-        coefficients, _ = fit_correction(
-            vectors[rest], scalars[rest], deviation[rest], data.visible[rest], data.mirror
-        )
-        shift = np.einsum("nd,dpx->npx", design(vectors, scalars), coefficients)
-        corrected[here] += (shift * size)[here]
-        error = np.linalg.norm(deviation - shift, axis=2) * size[..., 0]
+        rest = fold != index
         others = [decoded[i] for i in np.flatnonzero(rest)]
-        doubt = fit_doubt(others, data.visible[rest], error[rest], data.mirror)
-        for image in np.flatnonzero(here):
-            visibility[image] = doubt.visibility(decoded[image])
-    return Answer(local / unit, visibility), Answer(corrected / unit, visibility)
+        doubt = fit_doubt(others, data.visible[rest], error[rest], votes[rest], data.mirror)
+        for image in np.flatnonzero(~rest):
+            visibility[image] = doubt.visibility(decoded[image], votes[image])
+    return Answer(local / unit, visibility), Answer((local + shifts * size) / unit, visibility)
 
 
 def alone(data: Evidence, fold: IntArray) -> Answer:
