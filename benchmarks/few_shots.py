@@ -29,7 +29,7 @@ from partscope import PartDetector, get_backbone, load_dataset
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
 from partscope.evaluation import evaluate
-from partscope.metrics import bootstrap_interval
+from partscope.metrics import bootstrap_interval, visibility_auc
 from partscope.predictions import PartPredictions
 from partscope.prior import StaticPrior
 from partscope.reproduce import predictions_of

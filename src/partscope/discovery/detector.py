@@ -16,7 +16,8 @@ from torch import Tensor
 
 from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.dataset import PartDataset, Skipped
-from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.base import PartDetector
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone
 from partscope.detectors.queries import Box, check_on_error, with_usable_boxes
@@ -292,7 +293,7 @@ class PartDiscovery(PartDetector):
             )
             score = self.prior_.visibility.copy()
         found = np.asarray(np.isfinite(points).all(axis=1))
-        return points, found, np.where(found, score, 0.0), found & (score >= 0.5)
+        return Located(points, found, np.where(found, score, 0.0), found & (score >= 0.5))
 
     def evaluate(self, dataset: PartDataset, **options: Any) -> Evaluation:
         """Compare predictions of named parts with a data set's marked parts, see :meth:`PartDetector.evaluate`.

@@ -98,6 +98,6 @@ def without_arrangement(detector: PartDetector) -> PartDetector:
 
     Nothing else that is learned depends on the option, so a second fit would only cost time.
     """
-    plain = copy.copy(detector).set_params(arrangement="none")
+    plain: PartDetector = copy.copy(detector).set_params(arrangement="none")
     plain.arrangement_ = None
     return plain
