@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -95,8 +96,13 @@ class MemoGrids(FeatureGrids):
     def _kept(self, features: Tensor) -> Tensor:
         return features.half() if self.memo.half else features
 
+    @cached_property
+    def _network(self) -> str:
+        # Hashing the weights for every picture would cost as much as a small network's pass.
+        return self.backbone.content_hash
+
     def _key(self, picture: Tensor) -> str:
-        facts = (self.backbone.content_hash, self.layers, tuple(picture.shape), self.memo.half)
+        facts = (self._network, self.layers, tuple(picture.shape), self.memo.half)
         digest = hashlib.sha256(repr(facts).encode())
         digest.update(picture.contiguous().numpy().tobytes())
         return digest.hexdigest()
