@@ -47,8 +47,6 @@ class Finished:
 
     def put(self, method: str, images: int, seed: int, evaluation: Evaluation, **facts: Any) -> None:
         row = evaluation.row()
-        sides = row["exchanged_sides"]
-        total = sum(side["total"] for side in sides.values())
         facts |= {
             "seed": seed,
             "error": evaluation.error,
@@ -57,7 +55,8 @@ class Finished:
             "pck": row["pck"],
             "prior": row["prior"]["image"],
             "coverage": evaluation.coverage,
-            "exchanged sides": sum(side["wrong"] for side in sides.values()) / total if total else None,
+            "exchanged sides": row["exchanged_sides"]["together"]["share"],
+            "visibility AUC": (row["visibility"] or {}).get("macro"),
             "tail": row["per_part"].get("tail", {}).get("mean"),
         }
         temporary = self.folder / "partial.npz"

@@ -53,8 +53,8 @@ def accuracy_section() -> list[str]:
         name = {"none": "linear", "exemplars": "linear + arrangement"}.get(row.get("arrangement"), "prior")
         where = "image" if row["region"] == "image" else "box"
         error = row["error"]["diagonal"]
-        sides = row["exchanged_sides"].get("together", {}).get("share")
-        auc = row.get("visibility", {}).get("macro") if name != "prior" else None
+        sides = row["exchanged_sides"]["together"]["share"]
+        auc = (row["visibility"] or {}).get("macro") if name != "prior" else None
         rows.append(
             [
                 f"{name}, {where}",
