@@ -112,6 +112,14 @@ def test_an_option_that_is_not_used_is_an_error(
     assert not out.exists()
 
 
+def test_the_method_where_none_is_named() -> None:
+    assert unfitted(None, {}).method == "linear"
+    assert unfitted(None, {"backbone": "squeezenet1_1", "input_size": 64}).method == "linear"
+    assert unfitted(None, {"shortlist": 1}).method == "channel"
+    with pytest.raises(OptionError, match="'linear' does not use --centre"):
+        unfitted(None, {"centre": "mixture", "layers": ["a"]})
+
+
 def test_used_options_reach_the_detector() -> None:
     detector = unfitted("channel", {"centre": "smoothed", "sigma": 2.0, "rule": "median", "shortlist": 3})
     assert (detector.centre, detector.sigma, detector.rule, detector.shortlist) == (

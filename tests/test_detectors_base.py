@@ -52,6 +52,24 @@ def test_a_method_names_a_class() -> None:
     assert {"prior", "transfer"} <= set(detector_methods())
 
 
+def test_the_default_serves_best_and_an_option_of_the_paper_names_its_method() -> None:
+    assert PartDetector().method == "linear"
+    assert PartDetector(backbone="squeezenet1_1", region="crop", arrangement="none").method == "linear"
+    for option in (
+        {"centre": "mixture"},
+        {"layer": "features.12"},
+        {"search": "exhaustive", "region": "mask"},
+    ):
+        assert PartDetector(**option).method == "channel"
+    assert PartDetector(layers=["a"], shrinkage=0.3).method == "linear"
+    with pytest.raises(OptionError, match="'linear' has no option 'centre'"):
+        PartDetector("linear", centre="mixture")
+    with pytest.raises(OptionError, match="'linear' has no option 'centr'; its options are backbone"):
+        PartDetector(centr="mixture")
+    with pytest.raises(OptionError, match="'linear' has no option 'centre'"):
+        PartDetector(centre="mixture", layers=["a"])
+
+
 def test_an_unknown_method_and_an_unknown_option_are_named() -> None:
     with pytest.raises(OptionError, match=r"no method 'magic'; the methods are .*prior.*transfer"):
         PartDetector(method="magic")

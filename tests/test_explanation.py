@@ -121,7 +121,7 @@ def test_what_cannot_be_explained(linear: LinearDetector, data: PartDataset) -> 
         explain(linear, image, "wing")
     with pytest.raises(OptionError, match="at least 1"):
         strongest_channels(linear, "beak", 0)
-    with pytest.raises(OptionError, match="'prior' uses no channels"):
+    with pytest.raises(OptionError, match="'prior' finds cannot be told from single channels"):
         strongest_channels(PartDetector("prior").fit(data), "beak")
     facing_right = data[[i for i in range(8) if i % 2 == 0]]
     for detector in (

@@ -2,7 +2,7 @@
 
 >>> from partscope import PartDetector, load_dataset
 >>> birds = load_dataset("cub", "CUB_200_2011")
->>> detector = PartDetector(backbone="efficientnet_lite0").fit(birds.train)
+>>> detector = PartDetector().fit(birds.train)
 >>> found = detector.predict(["robin.jpg"])
 
 Names are imported when they are first used, so that `import partscope` and `partscope --help` need not wait for torch.

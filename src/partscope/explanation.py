@@ -97,7 +97,9 @@ def strongest_channels(detector: PartDetector, part: str, count: int = 10) -> tu
             PartChannel(detector.backbone_.layer, int(one["channel"]), cost=float(one["cost"]))
             for one in detector.ranking_.top(part, count)
         )
-    raise OptionError(f"the method {detector.method!r} uses no channels; explain one of channel and linear.")
+    raise OptionError(
+        f"what the method {detector.method!r} finds cannot be told from single channels; take a detector of the method linear or channel."
+    )
 
 
 def explain(

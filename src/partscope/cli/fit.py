@@ -35,8 +35,14 @@ def fit(
     limit: options.Limit = None,
     seed: options.Seed = 0,
     method: Annotated[
-        str, typer.Option("--method", metavar="channel|linear|prior|transfer", help="How parts are found.")
-    ] = "channel",
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="linear|channel|prior|transfer",
+            help="How parts are found; linear by default, and channel (the paper's) with an option that only it has.",
+            show_default=False,
+        ),
+    ] = None,
     backbone: options.Backbone = None,
     layer: options.Layer = None,
     input_size: options.InputSize = None,
@@ -232,17 +238,18 @@ def fit(
     output.document(fitted_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))
 
 
-def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
+def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
     """Return the detector of `method` with the options given; one that it would not use is an OptionError.
 
     Parameters
     ----------
-    method: a registered method.
+    method: a registered method; None for the default, see :func:`partscope.detectors.default_method`.
     given: values by parameter name.
     """
     from partscope.channel_centres import CentreSpec
-    from partscope.detectors import detector_class
+    from partscope.detectors import default_method, detector_class
 
+    method = default_method(given) if method is None else method
     cls = detector_class(method)
     known = list(inspect.signature(cls.__init__).parameters)[1:]
     for name in given:

@@ -41,9 +41,10 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     Parameters
     ----------
-    method: `"channel"` (the paper's: channels of a network that respond to parts), `"linear"` (linear combinations of
-        channels in closed form), `"prior"` (always the median position), `"transfer"` (the parts of the most similar
-        training image) or `"discovered"` (parts that are discovered without marked ones, see :mod:`partscope.discovery`).
+    method: `"linear"` (linear combinations of channels in closed form), `"channel"` (the paper's: channels of a network that
+        respond to parts), `"prior"` (always the median position), `"transfer"` (the parts of the most similar training
+        image) or `"discovered"` (parts that are discovered without marked ones, see :mod:`partscope.discovery`). By default
+        `"linear"`, or `"channel"` where an option is named that only the paper's method has.
     options: the parameters of the method's class.
 
     Attributes
@@ -70,7 +71,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     if TYPE_CHECKING:  # what the metaclass makes of a call
 
-        def __init__(self, method: str = "channel", **options: Any) -> None: ...
+        def __init__(self, method: str | None = None, **options: Any) -> None: ...
 
     # -- what a method defines --------------------------------------------------------------------------------------
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from partscope.errors import OptionError
 
 if TYPE_CHECKING:
     from partscope.detectors.base import PartDetector
+
+#: What users are served best by (docs/results.md), and the paper's.
+DEFAULT_METHODS = ("linear", "channel")
 
 _METHODS: dict[str, type[PartDetector]] = {}
 
@@ -45,13 +48,28 @@ def detector_methods() -> tuple[str, ...]:
     return tuple(sorted({*_METHODS, *_ELSEWHERE}))
 
 
-def make_detector(method: str = "channel", **options: Any) -> PartDetector:
+def default_method(options: Iterable[str]) -> str:
+    """Return the method where none is named: the first of `DEFAULT_METHODS` that has all the options, or the first.
+
+    So the paper's method is had by naming one of its options, such as `centre`, as well as by its name.
+    """
+    names = set(options)
+    for method in DEFAULT_METHODS:
+        if names <= set(inspect.signature(_METHODS[method].__init__).parameters):
+            return method
+    return DEFAULT_METHODS[0]
+
+
+def make_detector(method: str | None = None, **options: Any) -> PartDetector:
     """Return an unfitted detector of `method`: what a call of :class:`PartDetector` does.
+
+    Without a method it is that of :func:`default_method`.
 
     Raises
     ------
     OptionError: unknown method, or an option that the method does not have.
     """
+    method = default_method(options) if method is None else method
     cls = detector_class(method)
     known = list(inspect.signature(cls.__init__).parameters)[1:]
     for name in options:
