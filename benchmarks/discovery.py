@@ -5,13 +5,15 @@
 Parts are discovered in `--images` training images. Settings are compared on as many other training images ("held out");
 the test split is looked at for the final rows alone. Before naming: NMI and ARI of the strongest discovered part at each
 visible keypoint, and the regression protocol. After naming: error over the box's diagonal, without the box, from 5, 10 and
-20 marked images, five draws each. Finished rows are kept; a second run continues.
+20 marked images, five draws each. Finished rows are kept; a second run continues, and with `--cache DIR` it finds the
+features of the first there.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import itertools
 import json
 import time
@@ -25,12 +27,13 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from partscope import get_backbone, load_dataset
-from partscope.dataset import PartDataset
+from partscope.dataset import PartDataset, Sample
 from partscope.discovery.images import KeptImage, gather
 from partscope.discovery.learning import Discovered, discover
 from partscope.discovery.naming import Naming
 from partscope.discovery.places import PlaceMap
 from partscope.grids import FeatureGrids, default_layers
+from partscope.images import load_image
 from partscope.linear import decode
 from partscope.linear.shrinkage import compact, evidence_maps
 from partscope.metrics import (
@@ -184,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--parts", type=int, nargs="*", default=PARTS)
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--input-size", type=int)
+    parser.add_argument("--cache", type=Path, help="folder to keep features in")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "discovery.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -203,11 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         test=len(test),
     )
     rows = Rows(options.json, facts, ["backbone", "layers", "input_size", "images", "held", "test"])
-    most = 1 << 40
-    images, _ = gather(train, grids, most, use_boxes=True)
-    unseen, _ = gather(held, grids, most, use_boxes=True)
-    pictures, _ = gather(test, grids, most, use_boxes=True)
-    flipped = [mirror_image(grids, sample) for sample in train]
+    images = kept_features(grids, train, options.cache)
+    flipped = kept_features(grids, train, options.cache, turned=True)
+    pictures = kept_features(grids, test, options.cache)
+    unseen = kept_features(grids, held, options.cache)
 
     def found_in(supervision: str, count: int, **changed: Any) -> Discovered:
         given = images if supervision == "box" else [dataclasses.replace(i, box=None) for i in images]
@@ -217,23 +220,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         known, _ = look(found, grids, images, train)
         centres, labels = look(found, grids, others, judged)
         return {**agreement(labels, judged), **regression(known, centres, train, judged)}
-
-    # Settings, on held-out training images.
-    for count, shrinkage in itertools.product(HELD_PARTS, SHRINKAGES):
-        rows.once(
-            f"held out, box, {count} parts, shrinkage {shrinkage}",
-            lambda c=count, s=shrinkage: before_naming(found_in("box", c, shrinkage=s), unseen, held),  # type: ignore[misc]
-        )
-    for count, position in itertools.product(HELD_PARTS, POSITIONS[1:]):
-        rows.once(
-            f"held out, box, {count} parts, position {position}",
-            lambda c=count, p=position: before_naming(found_in("box", c, position=p), unseen, held),  # type: ignore[misc]
-        )
-    for count, rounds in itertools.product(HELD_PARTS, ROUNDS[1:]):
-        rows.once(
-            f"held out, box, {count} parts, rounds {rounds}",
-            lambda c=count, r=rounds: before_naming(found_in("box", c, rounds=r), unseen, held),  # type: ignore[misc]
-        )
 
     def after_naming(
         found: Discovered, number: int, draws: int, others: list[KeptImage], judged: PartDataset, **more: Any
@@ -249,19 +235,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             )
         return [both[0] for both in errors], [both[1] for both in errors]
 
-    for setting in NAMINGS:
-
-        def tried(setting: tuple[float, float] = setting) -> dict[str, Any]:
-            found = found_in("box", NAMED_PARTS)
-            return {
-                f"{number} marked": spread(after_naming(found, number, 2, unseen, held, setting=setting)[0])
-                for number in MARKED
-            }
-
-        rows.once(
-            f"held out, box, {NAMED_PARTS} parts, named, shrinkage {setting[0]}, deviation {setting[1]}",
-            tried,
-        )
     # Baselines and final rows, on the test split.
     rows.once(
         "test, constant",
@@ -310,17 +283,69 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return result
 
     rows.once("test, static prior of the marked images", priors)
+    # Settings, on held-out training images.
+    for count, shrinkage in itertools.product(HELD_PARTS, SHRINKAGES):
+        rows.once(
+            f"held out, box, {count} parts, shrinkage {shrinkage}",
+            lambda c=count, s=shrinkage: before_naming(found_in("box", c, shrinkage=s), unseen, held),  # type: ignore[misc]
+        )
+    for count, position in itertools.product(HELD_PARTS, POSITIONS[1:]):
+        rows.once(
+            f"held out, box, {count} parts, position {position}",
+            lambda c=count, p=position: before_naming(found_in("box", c, position=p), unseen, held),  # type: ignore[misc]
+        )
+    for count, rounds in itertools.product(HELD_PARTS, ROUNDS[1:]):
+        rows.once(
+            f"held out, box, {count} parts, rounds {rounds}",
+            lambda c=count, r=rounds: before_naming(found_in("box", c, rounds=r), unseen, held),  # type: ignore[misc]
+        )
+
+    for setting in NAMINGS:
+
+        def tried(setting: tuple[float, float] = setting) -> dict[str, Any]:
+            found = found_in("box", NAMED_PARTS)
+            return {
+                f"{number} marked": spread(after_naming(found, number, 2, unseen, held, setting=setting)[0])
+                for number in MARKED
+            }
+
+        rows.once(
+            f"held out, box, {NAMED_PARTS} parts, named, shrinkage {setting[0]}, deviation {setting[1]}",
+            tried,
+        )
     return rows.content
 
 
-def mirror_image(grids: FeatureGrids, sample: Any) -> KeptImage:
-    """The features of an image's mirror image."""
-    from partscope.images import load_image
+def kept_features(
+    grids: FeatureGrids, data: PartDataset, cache: Path | None, turned: bool = False
+) -> list[KeptImage]:
+    """The features of images, or of their mirror images, from the cache or from the network."""
+    key = hashlib.sha256(
+        json.dumps([grids.backbone.content_hash, grids.layers, data.ids, turned]).encode()
+    ).hexdigest()[:16]
+    files = [] if cache is None else [cache / f"{key}-{i}.npy" for i in range(len(grids.layers))]
+    if files and all(file.exists() for file in files):
+        stored = [np.load(file) for file in files]
+        return [
+            KeptImage(sample.id, [torch.from_numpy(layer[i]) for layer in stored], sample.size, sample.box)
+            for i, sample in enumerate(data)
+        ]
+    if turned:
+        kept = [mirror_image(grids, sample) for sample in data]
+    else:
+        kept, _ = gather(data, grids, 1 << 40, use_boxes=True)
+    for layer, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.stack([image.maps[layer].numpy() for image in kept]))
+    return kept
 
+
+def mirror_image(grids: FeatureGrids, sample: Sample) -> KeptImage:
+    """The features of an image's mirror image; its box is that of the image itself."""
     image = load_image(sample.image)
     seen = view(grids.backbone.preprocessing, image, "image")
     maps = [features[0] for features in grids(seen.inputs.flip(-1)[None])]
-    return KeptImage(sample.id, compact(maps), image.size, None)
+    return KeptImage(sample.id, compact(maps), image.size, sample.box)
 
 
 def chance(count: int, test: PartDataset) -> dict[str, Any]:
@@ -332,7 +357,7 @@ def chance(count: int, test: PartDataset) -> dict[str, Any]:
 def by_position(count: int, train: PartDataset, test: PartDataset) -> dict[str, Any]:
     """K-means on box-relative positions of the training images' keypoints, the test keypoints by the nearest centre."""
 
-    def relative(sample: Any) -> FloatArray:
+    def relative(sample: Sample) -> FloatArray:
         box = np.array(sample.box)
         return np.asarray((sample.points[sample.visible] - box[:2]) / box[2:])
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import summary_discovery
 import summary_doubt
 import summary_linear
 import summary_table2
@@ -283,8 +284,13 @@ def main() -> int:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     readme = replaced(readme, BEGIN, readme_block(), END)
     readme = replaced(readme, BEGIN2, summary_table2.readme_rows(), END2)
+    discovery = (ROOT / "docs" / "discovery.md").read_text(encoding="utf-8")
+    discovery = replaced(
+        discovery, "<!-- discovery:begin -->", summary_discovery.block(), "<!-- discovery:end -->"
+    )
     wanted = {
         ROOT / "README.md": readme,
+        ROOT / "docs" / "discovery.md": discovery,
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "results-classification.md": summary_table2.page(),
     }
