@@ -19,6 +19,7 @@ from partscope.errors import AnnotationError, PartscopeError
 from partscope.formats.results import read_predictions_csv, write_predictions_csv
 from partscope.predictions import PartPredictions
 from partscope.progress import track
+from partscope.version import __version__
 
 #: Images per block of located parts: what a kill loses at most.
 BLOCK = 32
@@ -91,9 +92,11 @@ class KeptDetectors:
         if "region" in known:
             chosen["region"] = region
         drawn = train if cls is TransferDetector else train.limit(limit, random_state)
-        named = {name: value for name, value in chosen.items() if name != "backbone" or backbone is None}
-        network = None if backbone is None else backbone.content_hash
-        name = digest([method, {k: str(v) for k, v in named.items()}, network, data_hash(drawn)])[:16]
+        # The defaults too: a version with others must not take a detector of an earlier one for its own.
+        settings = {name: str(value) for name, value in cls(**chosen).get_params(deep=False).items()}
+        if backbone is not None:
+            settings["backbone"] = backbone.content_hash
+        name = digest([method, settings, __version__, data_hash(drawn)])[:16]
         file = self.path / "detectors" / f"{method}-{name}.partscope"
         if file.exists():
             return PartDetector.load(file, backbone)
