@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from drawn import PARTS, drawn_dataset
-from partscope import PartDetector, PartDiscovery
+from partscope import PartDetector, PartDiscovery, load_dataset
 from partscope.dataset import PartDataset
 from partscope.discovery import measure
 from partscope.discovery.measure import look
@@ -256,3 +256,17 @@ def test_wrong_options_are_refused(data: PartDataset, options: dict[str, object]
     settings = {"parts": 3, "layers": ["0", "3"], "backbone": small_backbone(), **options}
     with pytest.raises((OptionError, BackboneError), match=says):
         PartDiscovery(**settings).fit(data[:4])  # type: ignore[arg-type]
+
+
+@pytest.mark.cub
+@pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
+@pytest.mark.parametrize("supervision", ["box", "none"])
+def test_on_real_birds_discovered_parts_say_where_marked_ones_are(cub_folder: Path, supervision: str) -> None:
+    birds = load_dataset("cub", cub_folder)
+    train, test = birds.train.limit(80), birds.test.limit(40)
+    discovered = PartDiscovery(4, supervision).fit(train)
+    result = measure(discovered, train, test)
+    assert result.regression.error < 0.8 * result.constant.error
+    assert result.agreement.nmi > 0.2
+    named = discovered.name_parts(train.limit(10)).evaluate(test)
+    assert named.skill > 0.3
