@@ -191,6 +191,13 @@ def test_a_class_with_one_training_image(tiny_cub: Path, tmp_path: Path, capsys:
     assert not list(tmp_path.glob("*.work"))
 
 
+def test_an_error_leaves_no_empty_folder_behind(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
+    ran = fit(capsys, tiny_cub, tmp_path / "c", "--source", "grid", "--parts", "wing")
+    assert ran.code == 2
+    assert "there is no part 'wing'" in ran.error
+    assert not list(tmp_path.glob("*.work"))
+
+
 def test_missing_labels(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
     (tiny_cub / "image_class_labels.txt").unlink()
     ran = fit(capsys, tiny_cub, tmp_path / "c", "--source", "none")

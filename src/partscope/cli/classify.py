@@ -20,7 +20,7 @@ from partscope.cli.classifying import (
     predict_classes,
     summary,
 )
-from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
+from partscope.cli.exits import INCOMPLETE, OK, list_failures
 from partscope.cli.image_sources import find_images
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.predicting import with_boxes
@@ -173,7 +173,7 @@ def fit(
         progress=True,
     )
     features.check_parameters()
-    with resumable(work.hint), warnings.catch_warnings():
+    with work.in_use(), warnings.catch_warnings():
         # They are listed one by one below.
         warnings.filterwarnings("ignore", ".* training images were left out", PartscopeWarning)
         work.make()
@@ -271,7 +271,7 @@ def predict(
         )
     tasks = with_boxes(found, boxes)
     work = Work(out, cache)
-    with resumable(work.hint):
+    with work.in_use():
         result = predict_classes(fitted, model, tasks, work, "skip")
         (write_classes_csv if out.suffix.lower() == ".csv" else write_classes_json)(result, out)
     work.remove()

@@ -17,7 +17,7 @@ from partscope.cli.classifying import (
     predict_classes,
     summary,
 )
-from partscope.cli.exits import list_failures, resumable
+from partscope.cli.exits import list_failures
 from partscope.cli.output import Output, check_distinct, check_figures
 from partscope.cli.tables import show_notes, skipped_rows
 
@@ -74,7 +74,7 @@ def evaluate(
     dataset = whole.split(split)
     _check_test_labels(fitted, dataset, unseen)
     work = Work(model, cache)
-    with resumable(work.hint):
+    with work.in_use():
         predictions = predict_classes(fitted, model, dataset, work, on_error)
         result = fitted.evaluate(dataset, predictions=predictions, unseen=unseen)
         list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")

@@ -6,14 +6,14 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partscope.cli.exits import go_on
+from partscope.cli.exits import go_on, resumable
 from partscope.cli.fit import remove_scan, unfitted
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
 from partscope.errors import PartscopeWarning
@@ -67,6 +67,17 @@ class Work:
             )
             return False
         return True
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Say after a stop how to go on, and leave no empty folder behind an error."""
+        try:
+            with resumable(self.hint):
+                yield
+        except BaseException:
+            with suppress(OSError):  # not empty: what was finished is kept
+                self.folder.rmdir()
+            raise
 
     def hint(self) -> str:
         """Return the sentence on how to go on after a stop."""
