@@ -8,6 +8,13 @@ from markdown import load, table
 
 BEGIN, END = "<!-- doubt:begin -->", "<!-- doubt:end -->"
 SHARES = ("1", "0.9", "0.8", "0.5")
+#: Drawn by doubt.py beside its result.
+PICTURES = [
+    "",
+    "![Reliability of the visibility scores](figures/doubt-reliability.png)",
+    "",
+    "![Error against the share of parts kept](figures/doubt-kept.png)",
+]
 NO_FIGURES = ["No figures yet: run `python benchmarks/doubt.py DATA`."]
 
 
@@ -21,7 +28,9 @@ def interval(value: list[float] | None) -> str:
 
 def block() -> list[str]:
     document = load("doubt")
-    return NO_FIGURES if document is None else [*_facts(document), *_tables(document), *_passes(document)]
+    if document is None:
+        return NO_FIGURES
+    return [*_facts(document), *_tables(document), *_passes(document), *PICTURES]
 
 
 def _facts(document: dict[str, Any]) -> list[str]:

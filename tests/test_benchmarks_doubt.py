@@ -62,7 +62,7 @@ def test_groups_are_ordered_by_what_was_expected(doubt: ModuleType) -> None:
     assert all(group["actual"] == 2 * group["expected"] for group in groups)
 
 
-def test_a_small_run(doubt: ModuleType, tmp_path: Path) -> None:
+def test_a_small_run(doubt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_synthetic_birds(tmp_path / "birds", images=24, classes=3, random_state=0, size=160)
     out = tmp_path / "doubt.json"
     settings = ["--train", "10", "--test", "5", "--skip", "passes", "--json"]
@@ -74,6 +74,17 @@ def test_a_small_run(doubt: ModuleType, tmp_path: Path) -> None:
     assert len(result["expected error"]["parts"]["tenths"]) == 10
     assert result["box"]["predicted"]["mean_iou"] > 0.3
     assert {path.name for path in tmp_path.glob("*.png")} == {"doubt-reliability.png", "doubt-kept.png"}
+
+    # The page made of it, as it is read back from the file.
+    summary = import_module("summary_doubt")
+    monkeypatch.setattr(summary, "load", lambda name: json.loads(out.read_text("utf-8")))
+    page = "\n".join(summary.block())
+    assert f"mean error is {first['error']['diagonal']['mean']:.3f}" in page
+    assert f"| predicted | {result['box']['predicted']['mean_iou']:.3f} |" in page
+    assert "A second look" not in page
+    assert all(f"figures/{path.name}" in page for path in tmp_path.glob("*.png"))
+    monkeypatch.setattr(summary, "load", lambda name: None)
+    assert summary.block() == summary.NO_FIGURES
 
 
 @pytest.mark.slow
