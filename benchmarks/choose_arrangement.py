@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from arrangement_models.evidence import INPUT_SIZE, Evidence, evidence_of
-from arrangement_models.exemplars import Alone, Exemplars
+from arrangement_models.exemplars import OWN_WEIGHTS, SPREADS, Alone, Exemplars, constants
 from arrangement_models.lowrank import LowRank
 from arrangement_models.measure import (
     Answer,
@@ -170,6 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     note("static prior", prior(data, fold))
     note("each part alone, soft maximum", alone(data, fold))
     result["settings"] = {"images": SCREENED}
+    result["settings"]["exemplars"] = {}
+    for spread in SPREADS:
+        for own in OWN_WEIGHTS:
+            with constants(spread, own):
+                mean = screened(Exemplars(), data, options.folds, None)
+            result["settings"]["exemplars"][f"deviation {spread:g}, own weight {own:g}"] = mean
     models = []
     for family, candidates in FAMILIES.items():
         family_models = [make() for make in candidates]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import summary_arrangement
 import summary_discovery
 import summary_doubt
 import summary_linear
@@ -299,6 +300,13 @@ def main() -> int:
     doubt = ROOT / "docs" / "doubt.md"
     wanted[doubt] = replaced(
         doubt.read_text(encoding="utf-8"), summary_doubt.BEGIN, summary_doubt.block(), summary_doubt.END
+    )
+    arrangement = ROOT / "docs" / "arrangement.md"
+    wanted[arrangement] = replaced(
+        arrangement.read_text(encoding="utf-8"),
+        summary_arrangement.BEGIN,
+        summary_arrangement.block(),
+        summary_arrangement.END,
     )
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from partscope.arrangement import consensus as search
-from partscope.arrangement.decoding import decode
+from partscope.arrangement.decoding import OWN_WEIGHT, decode
 from partscope.arrangement.likelihood import PULL, calibrate, cells_of, likelihood_ratios
 from partscope.arrangement.shapes import make_shapes, unit_of
 
@@ -183,7 +183,7 @@ def test_the_point_is_the_geometric_median_of_the_posterior() -> None:
     decoded = decode(ratios, found, size)
     y, x = np.mgrid[0:8, 0:8]
     places = np.stack([(x.ravel() + 0.5) / 8, (y.ravel() + 0.5) / 8], axis=1)
-    posterior = (expected * np.sqrt(ratios)).ravel()
+    posterior = (expected * ratios**OWN_WEIGHT).ravel()
     posterior /= posterior.sum()
 
     def distance(point: np.ndarray) -> float:

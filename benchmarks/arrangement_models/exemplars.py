@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
 from arrangement_models.evidence import Evidence
 from arrangement_models.poses import normalised
+from partscope.arrangement import consensus as search
+from partscope.arrangement import decoding
 from partscope.arrangement.consensus import Consensus, consensus
 from partscope.arrangement.model import GROUPS, SCALES
 from partscope.arrangement.shapes import Shapes, make_shapes, unit_of
 
 FloatArray = NDArray[np.float64]
+
+
+#: Deviations of a part from a single arrangement, and weights of its own evidence, that are compared.
+SPREADS, OWN_WEIGHTS = (0.07, 0.1, 0.14), (0.5, 0.7, 1.0)
+
+
+@contextmanager
+def constants(spread: float, own: float) -> Iterator[None]:
+    """Replace two numbers of the product while the block lasts."""
+    before = search.FINE_SPREAD, decoding.OWN_WEIGHT
+    search.FINE_SPREAD, decoding.OWN_WEIGHT = spread, own
+    try:
+        yield
+    finally:
+        search.FINE_SPREAD, decoding.OWN_WEIGHT = before
 
 
 class Exemplars:

@@ -61,7 +61,7 @@ class Tree:
         """
         order, parents = self._trees[pose]
         poses = self._poses
-        rows, columns = ratios.shape[1:]
+        parts, rows, columns = ratios.shape
         unit = unit_of(size) / size
         sizes = poses.shapes.sizes
         shown = poses.visible[pose][:, None, None]
@@ -77,20 +77,24 @@ class Tree:
             ]
             return matrices[0], matrices[1]
 
-        def send(values: FloatArray, matrices: tuple[FloatArray, FloatArray], beyond: float) -> FloatArray:
+        def send(
+            values: FloatArray, matrices: tuple[FloatArray, FloatArray], beyond: FloatArray
+        ) -> FloatArray:
             along_x, along_y = matrices
             inside = along_y.sum(axis=2)[:, :, None] * along_x.sum(axis=2)[:, None]
-            return np.asarray(along_y @ values @ along_x.swapaxes(1, 2) + np.maximum(1 - inside, 0) * beyond)
+            return np.asarray(
+                along_y @ values @ along_x.swapaxes(1, 2) + np.maximum(1 - inside, 0) * beyond[:, None, None]
+            )
 
         links = {part: kernel(parents[part], part) for part in order[1:]}
         belief = np.repeat(own[:, None], len(sizes), axis=1)  # own factor times the messages from below
         upward = np.ones_like(belief)
-        log_scale = np.zeros(len(sizes))
+        log_scale = np.zeros((parts, len(sizes)))  # what the messages into each part were divided by
         for part in order[:0:-1]:
-            upward[part] = send(belief[part], links[part], float(outside[part]))
+            upward[part] = send(belief[part], links[part], outside[part] * np.exp(-log_scale[part]))
             height = upward[part].max(axis=(1, 2), keepdims=True)
             upward[part] /= height
-            log_scale += np.log(height[:, 0, 0])
+            log_scale[parents[part]] += log_scale[part] + np.log(height[:, 0, 0])
             belief[parents[part]] *= upward[part]
         root = order[0]
         incoming = belief / own[:, None]  # messages from below; those from above are added on the way down
@@ -102,7 +106,7 @@ class Tree:
             along_x, along_y = links[part]
             incoming[part] *= along_y.swapaxes(1, 2) @ above @ along_x
         evidence = (incoming * own[:, None]).sum(axis=(2, 3), keepdims=True)
-        return np.log(total) + log_scale, incoming / np.maximum(evidence, 1e-300)
+        return np.log(total) + log_scale[root], incoming / np.maximum(evidence, 1e-300)
 
 
 def spanning_tree(cost: FloatArray, shown: FloatArray) -> tuple[list[int], list[int]]:
