@@ -32,7 +32,8 @@ from partscope.discovery.images import KeptImage, gather
 from partscope.discovery.learning import Discovered, discover
 from partscope.discovery.naming import Naming
 from partscope.discovery.places import PlaceMap
-from partscope.grids import FeatureGrids, default_layers
+from partscope.grid_layers import default_layers
+from partscope.grids import FeatureGrids
 from partscope.images import load_image
 from partscope.linear import decode
 from partscope.linear.shrinkage import compact, evidence_maps

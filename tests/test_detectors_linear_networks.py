@@ -16,7 +16,7 @@ from partscope.backbones import Backbone, Preprocessing
 from partscope.backbones.registry import last_feature_layer
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, PartDetector
-from partscope.grids import default_layers
+from partscope.grid_layers import default_layers
 from partscope.predictions import PartPredictions
 
 pytestmark = [

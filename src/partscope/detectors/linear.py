@@ -28,7 +28,8 @@ from partscope.detectors.networks import make_backbone
 from partscope.detectors.queries import Box, with_usable_boxes
 from partscope.detectors.registry import register_detector
 from partscope.errors import OptionError, PartscopeWarning
-from partscope.grids import CHOSEN_SIZES, REACH, FeatureGrids, default_layers
+from partscope.grid_layers import CHOSEN_SIZES, default_layers
+from partscope.grids import REACH, FeatureGrids
 from partscope.linear import Discriminants, Statistics, decode, presence, solve
 from partscope.linear.channels import strongest_channels
 from partscope.linear.mirroring import MirrorMap, MirrorSums
@@ -52,12 +53,12 @@ class LinearDetector(PartDetector):
     Parameters
     ----------
     backbone: a name of the registry, or a :class:`~partscope.backbones.Backbone` around any module.
-    layers: names of the layers to combine, the deepest last; by default :func:`~partscope.grids.default_layers`.
+    layers: names of the layers to combine, the deepest last; by default :func:`~partscope.grid_layers.default_layers`.
     context: those of `layers` that are also looked at in the eight places around a cell; by default those of the default
         layers, and none where `layers` are given.
     reach: distance of these places, as a share of the input's side.
     input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name. Without
-        `input_size`, that of :data:`~partscope.grids.CHOSEN_SIZES`, or the network's own.
+        `input_size`, that of :data:`~partscope.grid_layers.CHOSEN_SIZES`, or the network's own.
     region: `"image"` (nothing about a box is used), `"mask"` (evidence outside the box does not count) or `"crop"`, see
         :mod:`partscope.views`.
     shrinkage: `"auto"` (chosen by leaving images out), or a positive number in units of the mean variance of a feature.

@@ -31,7 +31,8 @@ from partscope.discovery.settings import REGIONS, check_settings, one_of
 from partscope.discovery.state import discovery_state, restore_discovery
 from partscope.errors import DatasetError, OptionError, PartscopeWarning
 from partscope.evaluation import Evaluation
-from partscope.grids import FeatureGrids, default_layers
+from partscope.grid_layers import default_layers
+from partscope.grids import FeatureGrids
 from partscope.linear import Discriminants, Statistics, decode, presence
 from partscope.linear.shrinkage import evidence_maps
 from partscope.prior import StaticPrior
@@ -58,7 +59,7 @@ class PartDiscovery(PartDetector):
     supervision: `"box"` or `"none"`.
     by: `"combinations"` (a part is a linear combination of channels) or `"channels"` (a part is one channel).
     backbone: a name of the registry, or a :class:`~partscope.backbones.Backbone` around any module.
-    layers: names of the layers to combine; by default :func:`~partscope.grids.default_layers`.
+    layers: names of the layers to combine; by default :func:`~partscope.grid_layers.default_layers`.
     input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name.
     region: where `predict` looks: `"image"`, or `"mask"`, inside the box alone.
     shrinkage: of the discriminants, a positive number in units of the mean variance of a feature.
