@@ -88,8 +88,11 @@ def test_every_method_is_a_scikit_learn_estimator_with_the_whole_interface(metho
     assert copy.get_params() == estimator.get_params()
     assert estimator.set_params(**estimator.get_params()) is estimator
     assert set(vars(estimator)) == set(estimator.get_params())  # nothing is computed in __init__
-    for name in ("_fit", "_locate", "_state", "_restore"):
-        assert getattr(type(estimator), name) is not getattr(PartDetector, name)
+    kind = type(estimator)
+    # A method that does not learn from marked parts has a fit of its own.
+    assert kind.fit is not PartDetector.fit or kind._fit is not PartDetector._fit
+    for name in ("_locate", "_state", "_restore"):
+        assert getattr(kind, name) is not getattr(PartDetector, name)
     for call in (
         lambda: estimator.predict([]),
         lambda: estimator.save("x"),
