@@ -102,7 +102,7 @@ class MemoGrids(FeatureGrids):
         return self.backbone.content_hash
 
     def _key(self, picture: Tensor) -> str:
-        facts = (self._network, self.layers, tuple(picture.shape), self.memo.half)
+        facts = (self._network, self.layers, self.scales, tuple(picture.shape), self.memo.half)
         digest = hashlib.sha256(repr(facts).encode())
         digest.update(picture.contiguous().numpy().tobytes())
         return digest.hexdigest()

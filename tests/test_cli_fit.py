@@ -167,7 +167,7 @@ def test_a_channel_under_the_spatial_model(tiny_cub: Path, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("option", "word"),
     [
-        (("--method", "magic"), "channel, linear, prior, transfer"),
+        (("--method", "magic"), "channel, discovered, linear, prior, transfer"),
         (("--split", "nosuch"), "train"),
         (("--format", "xyz"), "cub"),
         (("--limit", "0"), "positive"),
@@ -183,6 +183,7 @@ def test_a_channel_under_the_spatial_model(tiny_cub: Path, tmp_path: Path, capsy
         (("--shrinkage", "much", "--method", "linear"), "auto or a positive number"),
         (("--shrinkage", "-1", "--method", "linear"), "positive number"),
         (("--flips", "often", "--method", "linear"), "auto, yes, mapped, no"),
+        (("--scales", "big", "--method", "linear"), "separated by commas"),
         (("--layers", "blocks.99", "--method", "linear"), "blocks.99"),
     ],
 )

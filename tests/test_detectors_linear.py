@@ -217,6 +217,20 @@ def test_images_added_removed_and_merged_keep_the_features_at_their_parts(
     np.testing.assert_array_equal(loaded.predict(data[24:28]).points, merged.predict(data[24:28]).points)
 
 
+def test_several_scales_are_learned_from_saved_and_not_merged_with_one(
+    data: PartDataset, detector: LinearDetector, tmp_path: Path
+) -> None:
+    several = unfitted(scales=(0.7, 1.0)).fit(data[:36])
+    assert error(several, data[36:]) < 1.3 * error(detector, data[36:])
+    several.save(tmp_path / "several.partscope")
+    loaded = PartDetector.load(tmp_path / "several.partscope", small_backbone())
+    found, again = several.predict(data[36:40]), loaded.predict(data[36:40])
+    np.testing.assert_array_equal(again.points, found.points)
+    assert np.abs(found.points - detector.predict(data[36:40]).points).max() > 0
+    with pytest.raises(OptionError, match="same network"):
+        unfitted().fit(data[36:42]).merge(several)
+
+
 def test_strongest_channels_name_channels_of_the_layers(detector: LinearDetector) -> None:
     strongest = detector.strongest_channels("beak", 5)
     assert len(strongest) == 5

@@ -147,3 +147,25 @@ def test_values_that_are_not_finite_are_refused() -> None:
     grids = FeatureGrids(backbone_of(network, "7"), ("6",))
     with pytest.raises(BackboneError, match="not finite"):
         grids(picture(dtype=torch.float32)[None])
+
+
+def test_features_of_several_scales_are_averaged_on_the_grids_of_the_input() -> None:
+    grids = FeatureGrids(grids_of().backbone, ("2", "7"), scales=(1.0, 2.0))
+    inputs = picture(dtype=torch.float32)[None]
+    single = grids_of()(inputs)
+    side = max(32, 32 * round(SIDE * 2 / 32))
+    double = grids_of()(functional.interpolate(inputs, (side, side), mode="bilinear", antialias=True))
+    for mean, one, two in zip(grids(inputs), single, double, strict=True):
+        assert mean.shape == one.shape
+        small = functional.interpolate(two, one.shape[-2:], mode="bilinear", antialias=True)
+        torch.testing.assert_close(mean, (one + small) / 2)
+    # A flat picture looks the same at every scale, away from the border.
+    flat = torch.full_like(inputs, 0.5)
+    for mean, one in zip(grids(flat), grids_of()(flat), strict=True):
+        torch.testing.assert_close(mean[..., 2:-2, 2:-2], one[..., 2:-2, 2:-2])
+
+
+@pytest.mark.parametrize("scales", [(), (0.1,), (1.0, 5.0), (float("nan"),)])
+def test_scales_out_of_range_are_refused(scales: tuple[float, ...]) -> None:
+    with pytest.raises(OptionError, match="scales"):
+        FeatureGrids(grids_of().backbone, ("2",), scales=scales)

@@ -43,10 +43,13 @@ class FeatureGrids:
     layers: names of submodules; their channels stand in this order.
     context: those of `layers` that are looked at in nine places, the cell and the eight around it, instead of one.
     reach: distance of these places as a share of the input's side.
+    scales: sizes at which the network sees the input, relative to it and rounded to multiples of 32 pixels; features are
+        averaged over them, on the grids of the input itself. Each costs a pass.
 
     Raises
     ------
-    OptionError: no layer, or one twice; a context that is none of the layers; a reach outside (0, 0.5].
+    OptionError: no layer, or one twice; a context that is none of the layers; a reach outside (0, 0.5]; no scale, or one
+        outside [0.25, 4].
     BackboneError: a layer does not exist (the nearest names are given).
     """
 
@@ -54,6 +57,7 @@ class FeatureGrids:
     layers: tuple[str, ...]
     context: tuple[str, ...] = ()
     reach: float = REACH
+    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) != len(self.layers):
@@ -65,6 +69,8 @@ class FeatureGrids:
             )
         if not 0 < self.reach <= 0.5:
             raise OptionError(f"reach must lie in (0, 0.5], a share of the input's side, not {self.reach}.")
+        if not self.scales or not all(0.25 <= scale <= 4 for scale in self.scales):
+            raise OptionError(f"scales must be one or more numbers in [0.25, 4], not {self.scales}.")
         known = [name for name, _ in self.backbone.network.named_modules() if name]
         for layer in self.layers:
             if layer not in known:
@@ -135,7 +141,7 @@ class FeatureGrids:
         return rows, columns
 
     def __call__(self, inputs: Tensor) -> list[Tensor]:
-        """Run the network once, as far as the last of the layers, and return each layer's map (N, K_l, h_l, w_l).
+        """Run the network, as far as the last of the layers, and return each layer's map (N, K_l, h_l, w_l).
 
         Parameters
         ----------
@@ -145,6 +151,24 @@ class FeatureGrids:
         ------
         BackboneError: the network fails, or an output is not finite or is no grid of features.
         """
+        side = inputs.shape[-1]
+        sides = [max(32, 32 * round(side * scale / 32)) if scale != 1 else side for scale in self.scales]
+        if sides == [side]:
+            return self._passed(inputs)
+        totals: list[Tensor] = []
+        for other in dict.fromkeys(sides):
+            maps = self._passed(_resized(inputs, (other, other)))
+            own = [_resized(features, (h, w)) for features, (_, h, w) in zip(maps, self.shapes, strict=True)]
+            share = sides.count(other) / len(sides)
+            totals = (
+                [share * f for f in own]
+                if not totals
+                else [t + share * f for t, f in zip(totals, own, strict=True)]
+            )
+        return totals
+
+    def _passed(self, inputs: Tensor) -> list[Tensor]:
+        """Run the network once, see :meth:`__call__`."""
         backbone = self.backbone
         last = self._measured[1]
         inputs = inputs.to(backbone.device, backbone.dtype)
@@ -246,6 +270,13 @@ class FeatureGrids:
             f"{self.backbone.name}: the layer {layer!r} is no feature grid: its output is of {what} where a feature map or "
             "the tokens of a square grid of patches are needed; choose a convolutional layer or a transformer's block."
         )
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return maps (N, K, h, w) at another size."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return functional.interpolate(maps.float(), size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _prefix_tokens(network: nn.Module, tokens: int) -> int | None:

@@ -148,6 +148,16 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            "--scales",
+            metavar="NUMBERS",
+            help="Sizes of the input that features are averaged over, relative to it: 0.75,1. Each costs a pass.",
+            rich_help_panel=_LINEAR,
+            show_default=False,
+        ),
+    ] = None,
     shrinkage: Annotated[
         str | None,
         typer.Option(
@@ -205,6 +215,7 @@ def fit(
         "scan_folder": scan_folder,
         "layers": _listed(layers),
         "context": _listed(context),
+        "scales": None if scales is None else _scales(scales),
         "shrinkage": None if shrinkage is None else _shrinkage(shrinkage),
         "flips": None if flips is None else _flips(flips),
         "arrangement": arrangement,
@@ -269,6 +280,13 @@ def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
 
 def _listed(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _scales(value: str) -> list[float]:
+    try:
+        return [float(number) for number in value.split(",")]
+    except ValueError:
+        raise OptionError(f"--scales must be numbers separated by commas, not {value!r}.") from None
 
 
 def _shrinkage(value: str) -> str | float:

@@ -20,7 +20,7 @@ from partscope.dataset import PartDataset
 from partscope.detectors.base import PartDetector
 from partscope.detectors.linear_arranging import arrange, features_at
 from partscope.detectors.linear_learning import Learned, learn, with_mirrored
-from partscope.detectors.linear_options import candidates_of, check_arrangement, check_memory, flips_of
+from partscope.detectors.linear_options import candidates_of, check_options, flips_of
 from partscope.detectors.linear_state import linear_state, restore_linear
 from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
@@ -57,6 +57,7 @@ class LinearDetector(PartDetector):
     context: those of `layers` that are also looked at in the eight places around a cell; by default those of the default
         layers, and none where `layers` are given.
     reach: distance of these places, as a share of the input's side.
+    scales: sizes at which the network sees the input, relative to it; their features are averaged, and each costs a pass.
     input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name. Without
         `input_size`, that of :data:`~partscope.grid_layers.CHOSEN_SIZES`, or the network's own.
     region: `"image"` (nothing about a box is used), `"mask"` (evidence outside the box does not count) or `"crop"`, see
@@ -105,6 +106,7 @@ class LinearDetector(PartDetector):
         layers: Sequence[str] | None = None,
         context: Sequence[str] | None = None,
         reach: float = REACH,
+        scales: Sequence[float] = (1.0,),
         input_size: int | None = None,
         weights: str | Path | None = None,
         region: str = "image",
@@ -117,6 +119,7 @@ class LinearDetector(PartDetector):
         self.layers = layers
         self.context = context
         self.reach = reach
+        self.scales = scales
         self.input_size = input_size
         self.weights = weights
         self.region = region
@@ -134,16 +137,13 @@ class LinearDetector(PartDetector):
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
         needs_box(self.region)
         candidates = candidates_of(self.shrinkage)
-        check_arrangement(self.arrangement)
-        check_memory(self.memory)
+        check_options(self.arrangement, self.memory)
         flips = flips_of(self.flips, len(dataset))
-        layer = None if self.layers is None else list(self.layers)[-1]
-        size = self.input_size
-        if size is None and isinstance(self.backbone, str):
-            size = CHOSEN_SIZES.get(self.backbone)
-        backbone = make_backbone(
-            self.backbone, layer if isinstance(self.backbone, str) else None, size, self.weights
-        )
+        layer, size = None, self.input_size
+        if isinstance(self.backbone, str):
+            layer = None if self.layers is None else list(self.layers)[-1]
+            size = CHOSEN_SIZES.get(self.backbone) if size is None else size
+        backbone = make_backbone(self.backbone, layer, size, self.weights)
         grids = self._make_grids(backbone)
         self.flips_used_ = flips
         learned = learn(
@@ -271,15 +271,15 @@ class LinearDetector(PartDetector):
             if other.parts_ != self.parts_ or self._feature_options() != other._feature_options():
                 raise OptionError(
                     "only detectors with the same network, layers, region, flips and parts can be merged; fit the shards with "
-                    "the same options, and flips=True or False."
+                    "the same options, and flips=True, 'mapped' or False."
                 )
             total = total + other.statistics_
             record = record.joined(other.record_)
             sums = sums + other.mirror_sums_
             weighted += len(other.record_) * np.log(other.shrinkage_)
         same = all(other.shrinkage_ == self.shrinkage_ for other in others)
-        shrinkage = self.shrinkage_ if same else float(np.exp(weighted / len(record)))
-        self._conclude(Learned(total, sums, record, shrinkage, {}, (), []))
+        mean = self.shrinkage_ if same else float(np.exp(weighted / len(record)))
+        self._conclude(Learned(total, sums, record, mean, {}, (), []))
         return self
 
     def _conclude(self, learned: Learned) -> None:
@@ -310,13 +310,13 @@ class LinearDetector(PartDetector):
 
     # -- what depends on the options ------------------------------------------------------------------------------
     def _make_grids(self, backbone: Backbone) -> FeatureGrids:
-        layers, context = default_layers(backbone) if self.layers is None else (tuple(self.layers), ())
-        context = context if self.context is None else tuple(self.context)
-        return FeatureGrids(backbone, layers, context, self.reach)
+        layers, near = default_layers(backbone) if self.layers is None else (tuple(self.layers), ())
+        near = near if self.context is None else tuple(self.context)
+        return FeatureGrids(backbone, layers, near, self.reach, tuple(self.scales))
 
     def _feature_options(self) -> tuple[object, ...]:
         grids = self.grids_
-        facts = (grids.layers, grids.context, grids.reach, self.region, self.flips_used_)
+        facts = (grids.layers, grids.context, grids.reach, grids.scales, self.region, self.flips_used_)
         return (*facts, self.backbone_.content_hash)
 
     def _same_parts(self, dataset: PartDataset) -> PartDataset:

@@ -34,13 +34,9 @@ def flips_of(flips: str | bool, images: int) -> str:
     raise OptionError(f"flips must be True, False, 'mapped' or 'auto', not {flips!r}.")
 
 
-def check_arrangement(arrangement: str) -> None:
-    """Check the name of a spatial model."""
+def check_options(arrangement: str, memory: int) -> None:
+    """Check the name of a spatial model, and a number of bytes."""
     if arrangement not in ARRANGEMENTS:
         raise OptionError(f"arrangement must be one of {', '.join(ARRANGEMENTS)}, not {arrangement!r}.")
-
-
-def check_memory(memory: int) -> None:
-    """Check a number of bytes."""
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
         raise OptionError(f"memory must be a number of bytes, not {memory!r}.")

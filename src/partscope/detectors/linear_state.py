@@ -59,7 +59,8 @@ def restore_linear(
     """
     detector.backbone_ = restore_backbone(config, detector.backbone, detector.weights, backbone)
     layers, context = config.take_names("layers"), config.take_names("context")
-    detector.grids_ = FeatureGrids(detector.backbone_, layers, context, float(detector.reach))
+    scales = tuple(float(scale) for scale in detector.scales)
+    detector.grids_ = FeatureGrids(detector.backbone_, layers, context, float(detector.reach), scales)
     shape = (detector.grids_.features, len(detector.parts_))
     detector.discriminants_ = Discriminants(
         tensors.take("weights", shape, np.float32), tensors.take("bias", shape[1:], np.float32)
