@@ -1,174 +1,173 @@
-"""Measure the linear detector on the test split, learned from the training split: accuracy, exchanged sides, visibility, costs.
+"""Measure the linear detector on the test split, learned from the training split: accuracy, sides, visibility, costs.
 
     python benchmarks/linear.py CUB_FOLDER [--train N] [--test N] [--json FILE]
 
 Rows: the static prior, the linear detector alone and with the arrangement, in the whole image ("Full") and in the box.
-Classes never seen in fit: five groups of classes of the training split are left out in turn, beside five groups of images.
-Costs: one thread; ratios to one forward pass of the same network, as far as the last layer used and to its end, batch of one.
+Costs: one thread; ratios to one forward pass of the same network at the same input and batch size (to its end, and as far as
+the last layer used), and at the network's native input of 224 pixels; all in one run, in turn. Classes never seen in fit have
+a script of their own, `unseen_classes.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
 
-from partscope import load_dataset
+from finished import code_hash
+from memo import Memo, memo_detector, without_arrangement
+from partscope import get_backbone, load_dataset
+from partscope.backbones import Backbone
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, PartDetector
+from partscope.grids import FeatureGrids
 from partscope.images import load_image
-from partscope.metrics import diagonal_error
-from partscope.predictions import PartPredictions
 from record import environment, write_json
-from timing import interleaved, machine_load, ratio, seconds
+from timing import interleaved, machine_load, ratio
 
-#: The protocol's section 5: a part's AUC counts with at least so many images that show it and that do not.
-LEAST = 25
-GROUPS = 5
-
-
-def visibility(found: PartPredictions, data: PartDataset) -> dict[str, Any]:
-    """AUC of the visibility score: mean over parts, pooled, and of the base rates alone, pooled."""
-    visible = data.visible
-    shown = visible.sum(axis=0)
-    judged = np.flatnonzero((shown >= LEAST) & (len(data) - shown >= LEAST))
-    if not len(judged):
-        return {"macro": None, "parts": 0}
-    per_part = {data.parts[p]: float(roc_auc_score(visible[:, p], found.score[:, p])) for p in judged}
-    rates = np.broadcast_to(visible.mean(axis=0), visible.shape)
-    return {
-        "macro": float(np.mean(list(per_part.values()))),
-        "parts": len(judged),
-        "per part": per_part,
-        "pooled": float(roc_auc_score(visible.ravel(), found.score.ravel())),
-        "pooled, base rates": float(roc_auc_score(visible.ravel(), rates.ravel())),
-    }
+#: Side of the input that EfficientNet-Lite0 and SqueezeNet were trained with.
+NATIVE_SIZE = 224
+#: Options of the detector: its defaults.
+OPTIONS: dict[str, Any] = {}
 
 
 def accuracy(detector: PartDetector, test: PartDataset) -> dict[str, Any]:
-    """The detector's row: every figure of an evaluation, and the visibility's AUC."""
-    found = detector.predict(test)
-    sides = (row := detector.evaluate(test, predictions=found).row())["exchanged_sides"]
-    wrong = sum(side["wrong"] for side in sides.values())
-    total = sum(side["total"] for side in sides.values())
-    sides["together"] = {"share": wrong / total if total else None, "wrong": wrong, "total": total}
-    return {**row, "visibility": visibility(found, test)}
+    """The detector's row: every figure of an evaluation, confidence included."""
+    return detector.evaluate(test).row()
 
 
-def held_out_error(data: PartDataset, groups: np.ndarray, arrangement: str) -> float:
-    """Mean error over all images, each located by a detector that its group was left out of."""
-    errors = np.full(data.visible.shape, np.nan)
-    diagonal = np.linalg.norm(data.boxes[:, 2:], axis=1)
-    for group in np.unique(groups):
-        out = np.flatnonzero(groups == group)
-        detector = LinearDetector(arrangement=arrangement).fit(data[np.flatnonzero(groups != group)])
-        found = detector.predict(data[out])
-        errors[out] = diagonal_error(found.points, data[out].points, diagonal[out])
-    return float(np.nanmean(errors))
+def watched(sizes: list[int]) -> type[LinearDetector]:
+    """A linear detector that notes how many pictures each of its passes gets; a blank input, for shapes, does not count."""
+
+    def note(network: nn.Module, inputs: tuple[Tensor]) -> None:
+        if bool(inputs[0].any()):
+            sizes.append(len(inputs[0]))
+
+    class Watched(LinearDetector):
+        def _make_grids(self, backbone: Backbone) -> FeatureGrids:
+            backbone.network.register_forward_pre_hook(note)
+            return super()._make_grids(backbone)
+
+    return Watched
 
 
-def unseen_classes(data: PartDataset, arrangement: str) -> dict[str, Any]:
-    """Error with whole classes left out beside that with as many images of all classes left out."""
-    rng = np.random.default_rng(0)
-    names = sorted({label or "" for label in data.labels})
-    group_of = dict(zip(names, rng.permutation(len(names)) % GROUPS, strict=True))
-    classes = held_out_error(data, np.array([group_of[label or ""] for label in data.labels]), arrangement)
-    images = held_out_error(data, rng.permutation(len(data)) % GROUPS, arrangement)
-    return {"classes left out": classes, "images left out": images, "ratio": classes / images}
+def passes(
+    backbone: Backbone, data: PartDataset, batch: int, run: Callable[[Tensor], object]
+) -> Callable[[], None]:
+    """One view of every image, read and warped beforehand, through `run` in batches."""
+    ready = torch.stack([backbone.preprocessing(load_image(sample.image)) for sample in data]).split(batch)
+    order = torch.channels_last if backbone.channels_last else torch.contiguous_format
+    inputs = [one.contiguous(memory_format=order) for one in ready]
 
-
-def costs(train: PartDataset, arrangement: str, repeats: int) -> dict[str, Any]:
-    """Seconds of fit and predict, and their ratios to forward passes of the same network on the same images."""
-    detector = LinearDetector(arrangement=arrangement).fit(train)
-    backbone, grids = detector.backbone_, detector.grids_
-    pictures = [backbone.preprocessing(load_image(sample.image))[None] for sample in train]
-    if backbone.channels_last:
-        pictures = [picture.contiguous(memory_format=torch.channels_last) for picture in pictures]
-
-    def whole(count: int) -> None:
+    def call() -> None:
         with torch.inference_mode():
-            for picture in pictures[:count]:
-                backbone.network(picture)
+            for one in inputs:
+                run(one)
 
-    def used(count: int) -> None:
-        for picture in pictures[:count]:
-            grids(picture)
+    return call
 
-    few = train[: min(20, len(train))]
-    times = interleaved(
-        {
-            "fit": lambda: LinearDetector(arrangement=arrangement).fit(train),
-            "passes of fit": lambda: whole(len(train)),
-            "passes of fit, to the last layer used": lambda: used(len(train)),
-        },
-        repeats,
-    )
-    asked = interleaved(
-        {
-            "predict": lambda: detector.predict(few),
-            "passes of predict": lambda: whole(len(few)),
-            "passes of predict, to the last layer used": lambda: used(len(few)),
-            "reading and warping": lambda: [
-                backbone.preprocessing(load_image(sample.image)) for sample in few
-            ],
-        },
-        max(repeats, 3),
-    )
-    return {
-        "images": len(train),
-        "input_size": backbone.input_size,
-        "fit / passes": ratio(times["fit"], times["passes of fit"]),
-        "fit / passes to the last layer used": ratio(
-            times["fit"], times["passes of fit, to the last layer used"]
-        ),
-        "predict / pass": ratio(asked["predict"], asked["passes of predict"]),
-        "predict / pass to the last layer used": ratio(
-            asked["predict"], asked["passes of predict, to the last layer used"]
-        ),
-        "seconds": {**times, **asked},
-        "load": machine_load(),
+
+def costs(train: PartDataset, asked: PartDataset, options: dict[str, Any], repeats: int) -> dict[str, Any]:
+    """Seconds of fit and predict, and their ratios to forward passes of the same network on the same images.
+
+    A forward pass is one view of an image through the whole network, in batches as large as the detector makes them. Fit and
+    predict include reading and warping the images; fit includes the spatial model, the calibration and the choice of
+    shrinkage. Processor time does not count what other processes do meanwhile.
+    """
+    sizes: list[int] = []
+    detector = watched(sizes)(**options).fit(train)
+    of_fit, sizes[:] = list(sizes), []
+    detector.predict(asked)
+    of_predict = list(sizes)
+    backbone, grids = detector.backbone_, detector.grids_
+    native = get_backbone(backbone.name, input_size=NATIVE_SIZE)
+    result: dict[str, Any] = {
+        "images": {"fit": len(train), "predict": len(asked)},
+        "input size": backbone.input_size,
+        "layers": list(grids.layers),
     }
+    calls: dict[str, Callable[[], object]] = {
+        "fit": lambda: LinearDetector(**options).fit(train),
+        "predict": lambda: detector.predict(asked),
+        "reading and warping": lambda: [backbone.preprocessing(load_image(one.image)) for one in asked],
+    }
+    for what, data, seen in (("fit", train, of_fit), ("predict", asked, of_predict)):
+        batch = max(seen)
+        result[f"views per image, {what}"] = sum(seen) / len(data)
+        result[f"batch size, {what}"] = batch
+        calls[f"{what}: passes"] = passes(backbone, data, batch, backbone.network)
+        calls[f"{what}: passes to the last layer used"] = passes(backbone, data, batch, grids)
+        calls[f"{what}: passes at {NATIVE_SIZE} px"] = passes(native, data, batch, native.network)
+    processor: dict[str, list[float]] = {name: [] for name in calls}
+
+    def counted(name: str, call: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            start = time.process_time()
+            call()
+            processor[name].append(time.process_time() - start)
+
+        return run
+
+    times = interleaved({name: counted(name, call) for name, call in calls.items()}, repeats)
+    for clock, measured in (("", times), ("processor time, ", processor)):
+        for name in times:
+            what, _, against = name.partition(": ")
+            if against:
+                result[f"{clock}{what} / {against}"] = ratio(measured[what], measured[name])
+    return {**result, "seconds": times, "seconds of processor time": processor, "load": machine_load()}
+
+
+def earlier(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The rows and costs of an interrupted run with the same code and images."""
+    if not path.exists():
+        return {}
+    stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    same = all(stored.get(key) == facts[key] for key in ("code", "train", "test", "data set"))
+    return {key: stored[key] for key in ("rows", "costs") if key in stored} if same else {}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measure and write the result file."""
+    """Measure what an earlier run has not finished, and write the result file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--train", type=int, help="training images drawn; all by default")
     parser.add_argument("--test", type=int, help="test images drawn; all by default")
     parser.add_argument("--cost-images", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--skip", nargs="*", default=(), choices=("accuracy", "classes", "costs"))
+    parser.add_argument("--skip", nargs="*", default=(), choices=("accuracy", "costs"))
+    parser.add_argument("--cache", type=Path, help="where feature grids are kept; in memory by default")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "linear.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     data = load_dataset("cub", options.folder)
     train, test = data.train.limit(options.train), data.test.limit(options.test)
-    result = environment(options.folder, train=len(train), test=len(test))
-    if "accuracy" not in options.skip:
-        rows = []
-        for region in ("image", "crop"):
-            prior = PartDetector("prior", region="image" if region == "image" else "box").fit(train)
-            rows.append(accuracy(prior, test))
-            for arrangement in ("none", "exemplars"):
-                detector = LinearDetector(region=region, arrangement=arrangement)
-                took = seconds(lambda detector=detector: detector.fit(train))  # type: ignore[misc]
-                rows.append({**accuracy(detector, test), "arrangement": arrangement})
-                rows[-1] |= {"shrinkage": detector.shrinkage_, "seconds of fit": took}
-                print(region, arrangement, rows[-1]["error"]["diagonal"]["mean"], flush=True)
-        result["rows"] = rows
-    if "classes" not in options.skip:
-        result["unseen classes"] = unseen_classes(train, "exemplars")
-    if "costs" not in options.skip:
-        result["costs"] = {
-            arrangement: costs(train.limit(options.cost_images), arrangement, options.repeats)
-            for arrangement in ("none", "exemplars")
-        }
+    result = environment(options.folder, train=len(train), test=len(test), code=code_hash()[:12])
+    result = {**result, "rows": [], "costs": {}, **earlier(options.json, result)}
+    Remembering = memo_detector(Memo(options.cache))
+    for region in ("image", "crop") if "accuracy" not in options.skip else ():
+        names = [(row["region"], row.get("arrangement")) for row in result["rows"]]
+        if (region, "exemplars") in names:
+            continue
+        prior = PartDetector("prior", region="image" if region == "image" else "box").fit(train)
+        detector = Remembering(region=region, arrangement="exemplars", **OPTIONS).fit(train)
+        rows = [accuracy(prior, test)]
+        for arrangement, one in (("none", without_arrangement(detector)), ("exemplars", detector)):
+            rows.append({**accuracy(one, test), "arrangement": arrangement, "shrinkage": one.shrinkage_})
+            print(region, arrangement, rows[-1]["error"]["diagonal"]["mean"], flush=True)
+        result["rows"] += rows
+        write_json(options.json, result)
+    few = train.limit(options.cost_images)
+    for arrangement in ("exemplars", "none") if "costs" not in options.skip else ():
+        if arrangement not in result["costs"]:
+            chosen = {**OPTIONS, "arrangement": arrangement}
+            result["costs"][arrangement] = costs(few, test.limit(20), chosen, options.repeats)
+            write_json(options.json, result)
     write_json(options.json, result)
     return result
 

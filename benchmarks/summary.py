@@ -1,4 +1,4 @@
-"""Write docs/results.md and the README's results from the committed JSON; `--check` only says whether they are up to date."""
+"""Write docs/results.md, the README's results and the figures of docs/doubt.md from the committed JSON; `--check` only says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import summary_arrangement
+import summary_discovery
+import summary_doubt
+import summary_linear
 import summary_table2
-from markdown import load, table
+from markdown import load, merged, table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -36,7 +40,7 @@ def where(document: dict[str, Any]) -> str:
 
 
 def readme_block() -> list[str]:
-    documents = {name: load(f"table1_{name}") for name in NETWORKS}
+    documents = {name: merged(f"table1_{name}", f"table1_linear_{name}") for name in NETWORKS}
     known = {name: document for name, document in documents.items() if document}
     if not known:
         return []
@@ -64,8 +68,8 @@ def readme_block() -> list[str]:
     return lines
 
 
-def table1_section(name: str, title: str) -> list[str]:
-    document = load(name)
+def table1_section(name: str, title: str, *more: str) -> list[str]:
+    document = merged(name, *more)
     if not document:
         return []
     with_channels = any("search" in row for row in document["rows"])
@@ -111,6 +115,41 @@ def table1_section(name: str, title: str) -> list[str]:
             pairs.append([item["comparison"], f"{item['difference']:+.4f}", f"[{low:+.4f}, {high:+.4f}]"])
         lines += table(["comparison", "difference", "95 %"], pairs)
     return [*lines, ""]
+
+
+def arrangement_section() -> list[str]:
+    lines: list[str] = []
+    for region, where in (("image", "without the box"), ("crop", "with the box as a crop")):
+        document = load(f"channel_arrangement_{region}")
+        if not document:
+            continue
+        rows = [[row["name"], error(row), f"{row['skill']:+.2f}"] for row in document["rows"]]
+        lines += [
+            f"## A channel for each part under the spatial model, {where}",
+            "",
+            f"{document['data set']}; {document['train']} training images drawn with seed 0, {document['test']} test images; "
+            "EfficientNet-Lite0, shortlist of 4 per part (benchmarks/channel_arrangement.py).",
+            "",
+            *table(["row", "error [95 %]", "skill"], rows),
+            "",
+        ]
+        if document["choice"]:
+            tried = [
+                [
+                    str(row["grid"]),
+                    f"{row['form']} {row['value']:g}",
+                    f"{row['blur']:g}",
+                    f"{row['error']:.4f}",
+                ]
+                for row in document["choice"]
+            ]
+            lines += [
+                f"How its evidence was chosen: error on {document['held']} further training images.",
+                "",
+                *table(["grid", "form", "blur in cells", "error"], tried),
+                "",
+            ]
+    return lines
 
 
 def ablation_section(name: str, title: str) -> list[str]:
@@ -217,7 +256,7 @@ def results_page() -> str:
         "",
     ]
     for name, title in NETWORKS.items():
-        lines += table1_section(f"table1_{name}", f"Table 1, {title}")
+        lines += table1_section(f"table1_{name}", f"Table 1, {title}", f"table1_linear_{name}")
         lines += table1_section(f"table1_{name}_exhaustive", f"{title}, exhaustive search")
         lines += table1_section(
             f"table1_{name}_shortlist_64", f"{title}, shortlist, on the same training images"
@@ -226,6 +265,7 @@ def results_page() -> str:
         "table1_efficientnet_lite0_blocks_5_3_bn2",
         "EfficientNet-Lite0, the layer `blocks.5.3.bn2` instead of the default",
     )
+    lines += arrangement_section()
     for name, title in NETWORKS.items():
         lines += ablation_section(f"ablation_{name}", f"Ablation, {title}")
     lines += settings_section() + drawn_section() + timing_section() + REMARKS.splitlines()
@@ -245,11 +285,29 @@ def main() -> int:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     readme = replaced(readme, BEGIN, readme_block(), END)
     readme = replaced(readme, BEGIN2, summary_table2.readme_rows(), END2)
+    discovery = (ROOT / "docs" / "discovery.md").read_text(encoding="utf-8")
+    discovery = replaced(
+        discovery, "<!-- discovery:begin -->", summary_discovery.block(), "<!-- discovery:end -->"
+    )
     wanted = {
         ROOT / "README.md": readme,
+        ROOT / "docs" / "discovery.md": discovery,
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "results-classification.md": summary_table2.page(),
     }
+    if text := summary_linear.page():
+        wanted[ROOT / "docs" / "results-linear.md"] = text
+    doubt = ROOT / "docs" / "doubt.md"
+    wanted[doubt] = replaced(
+        doubt.read_text(encoding="utf-8"), summary_doubt.BEGIN, summary_doubt.block(), summary_doubt.END
+    )
+    arrangement = ROOT / "docs" / "arrangement.md"
+    wanted[arrangement] = replaced(
+        arrangement.read_text(encoding="utf-8"),
+        summary_arrangement.BEGIN,
+        summary_arrangement.block(),
+        summary_arrangement.END,
+    )
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]

@@ -8,6 +8,7 @@ r"""Table 1 (or the ablation) for one network, as committed under benchmarks/res
     python benchmarks/table1.py CUB_FOLDER --backbone squeezenet1_1 --ablation
     python benchmarks/table1.py CUB_FOLDER --backbone efficientnet_lite0 --layer blocks.5.3.bn2 --out \
         table1_efficientnet_lite0_blocks_5_3_bn2
+    python benchmarks/table1.py CUB_FOLDER --backbone efficientnet_lite0 --methods linear
 
 The same measurement as `partscope reproduce table1`; this script adds the machine and leaves out paths. A killed run continues.
 """
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 
 from partscope import get_backbone, load_dataset
-from partscope.reproduce import measure_table1
+from partscope.reproduce import METHODS, measure_table1
 from record import dataset_name, environment, write_json
 
 
@@ -37,6 +38,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         backbone,
         limit=options.limit,
         random_state=options.seed,
+        methods=options.methods,
+        linear={"backbone": options.backbone, "weights": options.weights},
         search=options.search,
         ablation=options.ablation,
         regions=options.regions,
@@ -63,6 +66,9 @@ def main() -> None:
     )
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--weights-are", help="what the weights file holds, for the record")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["channel"], help="rows beside the baselines"
+    )
     parser.add_argument("--search", choices=("shortlist", "exhaustive"), default="shortlist")
     parser.add_argument("--regions", nargs="+", choices=("image", "mask", "crop"))
     parser.add_argument("--ablation", action="store_true")
@@ -79,13 +85,19 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     document = run(options)
     name = "ablation" if options.ablation else "table1"
+    rows = "" if options.methods == ["channel"] else "_".join(options.methods).replace("+", "_with_") + "_"
     suffix = "_exhaustive" if options.search == "exhaustive" else ""
-    out = Path(__file__).parent / "results" / f"{options.out or f'{name}_{options.backbone}{suffix}'}.json"
+    out = (
+        Path(__file__).parent
+        / "results"
+        / f"{options.out or f'{name}_{rows}{options.backbone}{suffix}'}.json"
+    )
     write_json(out, document)
     for row in document["rows"]:
         error = row["error"]["diagonal"]
         low, high = error["ci95"]
-        print(f"{row['name']:32} {error['mean']:.3f} [{low:.3f}, {high:.3f}]  skill {row['skill']:+.2f}")
+        skill = "" if row["skill"] is None else f"  skill {row['skill']:+.2f}"
+        print(f"{row['name']:32} {error['mean']:.3f} [{low:.3f}, {high:.3f}]{skill}")
 
 
 if __name__ == "__main__":

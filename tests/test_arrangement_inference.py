@@ -8,8 +8,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from partscope.arrangement import consensus as search
-from partscope.arrangement.correction import STRENGTHS, fit_correction
-from partscope.arrangement.decoding import decode
+from partscope.arrangement.decoding import OWN_WEIGHT, decode
 from partscope.arrangement.likelihood import PULL, calibrate, cells_of, likelihood_ratios
 from partscope.arrangement.shapes import make_shapes, unit_of
 
@@ -184,7 +183,7 @@ def test_the_point_is_the_geometric_median_of_the_posterior() -> None:
     decoded = decode(ratios, found, size)
     y, x = np.mgrid[0:8, 0:8]
     places = np.stack([(x.ravel() + 0.5) / 8, (y.ravel() + 0.5) / 8], axis=1)
-    posterior = (expected * np.sqrt(ratios)).ravel()
+    posterior = (expected * ratios**OWN_WEIGHT).ravel()
     posterior /= posterior.sum()
 
     def distance(point: np.ndarray) -> float:
@@ -193,30 +192,3 @@ def test_the_point_is_the_geometric_median_of_the_posterior() -> None:
     best = minimize(distance, posterior @ places, method="Nelder-Mead").fun
     assert distance(decoded.middle[0]) < best + 0.01
     assert decoded.spread[0] == pytest.approx(distance(decoded.middle[0]))
-
-
-# -- correction ---------------------------------------------------------------------------------------------------------
-def test_a_linear_deviation_is_found_and_mirrored() -> None:
-    rng = np.random.default_rng(4)
-    vectors, scalars = rng.standard_normal((400, 3, 4)), rng.uniform(-0.5, 0.5, (400, 3))
-    deviation = np.zeros((400, 3, 2))
-    deviation[:, 1] = 0.05 * vectors[:, 0, :2] + (0.02, 0.03)
-    deviation[:, 2] = 0.05 * vectors[:, 0, :2] + (-0.02, 0.03)
-    visible = np.ones((400, 3), bool)
-    fitted, strength = fit_correction(vectors, scalars, deviation, visible, MIRROR)
-    assert strength == min(STRENGTHS)
-    np.testing.assert_allclose(fitted[:2, 1], 0.05 * np.eye(2), atol=0.01)
-    np.testing.assert_allclose(fitted[-1], [[0, 0], [0.02, 0.03], [-0.02, 0.03]], atol=0.01)
-
-
-def test_noise_is_not_corrected() -> None:
-    rng = np.random.default_rng(5)
-    vectors, scalars = rng.standard_normal((12, 3, 4)), rng.uniform(-0.5, 0.5, (12, 3))
-    fitted, strength = fit_correction(
-        vectors, scalars, 0.1 * rng.standard_normal((12, 3, 2)), np.ones((12, 3), bool), MIRROR
-    )
-    assert np.abs(fitted[:-1]).max() < 0.05
-    assert strength >= 300
-    few, none = fit_correction(vectors[:2], scalars[:2], np.ones((2, 3, 2)), np.ones((2, 3), bool), MIRROR)
-    assert not few.any()
-    assert np.isinf(none)

@@ -109,9 +109,8 @@ def test_mirrored_maps_give_mirrored_points(arrangement: Arrangement) -> None:
     symmetric = Arrangement(
         arrangement.shapes,
         (arrangement.ratios + arrangement.ratios[MIRROR]) / 2,
-        arrangement.correction,
+        arrangement.refinement,
         arrangement.doubt,
-        arrangement.strength,
     )
     for image, size in zip(maps, sizes, strict=True):
         straight = symmetric.infer(image, size)
@@ -239,3 +238,18 @@ def test_bad_training_input_is_named(change, message: str) -> None:
 def test_maps_of_another_detector_are_refused(arrangement: Arrangement) -> None:
     with pytest.raises(DatasetError, match="5 parts"):
         arrangement.infer(np.zeros((4, 8, 8)), SIZE)
+
+
+def test_four_parts_without_a_pair() -> None:
+    points, visible, sizes, maps = animals(24, 20)
+    take = [0, 1, 2, 4]
+    boxes = np.tile([20.0, 20.0, 100.0, 90.0], (24, 1))
+    model = Arrangement.fit(
+        points[:20, take], visible[:20, take], sizes[:20], np.arange(4), maps[:20, take], boxes[:20]
+    )
+    for image, size in zip(maps[20:, take], sizes[20:], strict=True):
+        found = model.infer(image, size)
+        assert ((found.visibility > 0) & (found.visibility < 1)).all()
+        assert (found.expected_error > 0).all()
+        assert found.box is not None
+        assert np.isfinite(found.box).all()

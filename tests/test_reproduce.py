@@ -11,7 +11,8 @@ from torch import nn
 from networks import backbone_of, seeded
 from partscope import ChannelDetector
 from partscope.channel_centres import CentreSpec
-from partscope.errors import OptionError
+from partscope.detectors import LinearDetector
+from partscope.errors import OptionError, PartscopeWarning
 from partscope.formats import load_dataset
 from partscope.reproduce import (
     PUBLISHED,
@@ -21,6 +22,8 @@ from partscope.reproduce import (
     run_variants,
     table1_variants,
 )
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*are fewer than the")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def data(tiny_cub):
 
 @pytest.fixture
 def table(data, network):
-    return measure_table1(data, network, limit=None, search="exhaustive")
+    return measure_table1(data, network, methods=("channel",), limit=None, search="exhaustive")
 
 
 def test_rows_are_those_of_the_issue(table):
@@ -109,7 +112,7 @@ def test_comparisons_are_the_differences_of_the_rows(table):
 
 
 def test_continuing_gives_the_same_document(data, network, table, tmp_path):
-    options = {"limit": None, "search": "exhaustive", "folder": tmp_path}
+    options = {"methods": ("channel",), "limit": None, "search": "exhaustive", "folder": tmp_path}
     first = measure_table1(data, network, **options).document()
     blocks = sorted(tmp_path.rglob("block-*.safetensors"))
     before = {path: path.read_bytes() for path in blocks}
@@ -124,11 +127,18 @@ def test_without_boxes_only_full_rows_remain(data, network):
 
     bare = dataclasses.replace(data, samples=tuple(sample.with_box(None) for sample in data))
     names = list(measure_table1(bare, network, limit=None, search="exhaustive").evaluations)
-    assert names == ["prior in image", "MaxG, Full", "mixture, Full"]
+    assert names == [
+        "prior in image",
+        "MaxG, Full",
+        "mixture, Full",
+        "linear, Full",
+        "linear + arrangement, Full",
+    ]
 
 
 def test_regions_can_be_chosen(data, network):
-    table = measure_table1(data, network, limit=None, search="exhaustive", regions=("mask",))
+    options = {"methods": ("channel",), "limit": None, "search": "exhaustive"}
+    table = measure_table1(data, network, regions=("mask",), **options)
     assert [outcome.variant.spec.region for outcome in table.outcomes] == ["mask", "mask"]
 
 
@@ -159,3 +169,90 @@ def test_the_networks_cut_is_used():
 def test_unknown_search(data, network):
     with pytest.raises(OptionError, match="search must be one of shortlist, exhaustive"):
         run_variants(data.train, data.test, network, table1_variants(("image",), 0.9), search="fast")
+
+
+# -- rows of other detectors --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("region", ["image", "crop"])
+def test_a_linear_row_equals_a_detector_fitted_for_it(data, network, tmp_path, region):
+    table = measure_table1(data, network, methods=("linear",), regions=(region,), limit=None, folder=tmp_path)
+    assert not table.outcomes
+    where = {"image": "Full", "crop": "BB as crop"}[region]
+    assert list(table.evaluations)[3:] == [f"linear, {where}", f"linear + arrangement, {where}"]
+    for row, arrangement in zip(table.detectors, ("none", "exemplars"), strict=True):
+        detector = LinearDetector(network, region=region, arrangement=arrangement).fit(data.train)
+        assert row.evaluation.error == pytest.approx(detector.evaluate(data.test).error, abs=1e-9)
+        written = next(item for item in table.document()["rows"] if item["name"] == row.name)
+        assert written["shrinkage"] == detector.shrinkage_
+        assert written["features"] == 6
+        assert written["published"] is None
+        json.dumps(written, allow_nan=False)
+
+
+def test_a_channel_row_with_the_arrangement(data, network, tmp_path):
+    options = {"limit": None, "search": "exhaustive", "regions": ("image",), "folder": tmp_path}
+    table = measure_table1(data, network, methods=("channel", "channel+arrangement"), **options)
+    (row,) = table.detectors
+    detector = ChannelDetector(network, search="exhaustive", arrangement="exemplars").fit(data.train)
+    assert row.name == "mixture + arrangement, Full"
+    assert row.evaluation.error == pytest.approx(detector.evaluate(data.test).error, abs=1e-9)
+    pairs = [item["comparison"] for item in table.document()["comparisons"]]
+    assert "mixture + arrangement, Full over mixture, Full" in pairs
+    assert "mixture + arrangement, Full over prior in image" in pairs
+
+
+def test_linear_rows_are_compared_with_prior_and_mixture(data, network):
+    table = measure_table1(data, network, limit=None, search="exhaustive", regions=("image",))
+    pairs = [item["comparison"] for item in table.document()["comparisons"]]
+    for name in ("linear, Full", "linear + arrangement, Full"):
+        assert f"{name} over prior in image" in pairs
+        assert f"{name} over mixture, Full" in pairs
+    assert "linear + arrangement, Full over linear, Full" in pairs
+
+
+def test_finished_detector_rows_are_not_measured_again(data, network, tmp_path, monkeypatch):
+    options = {"methods": ("linear",), "limit": None, "regions": ("image",), "folder": tmp_path}
+    calls = []
+    predict, fit = LinearDetector.predict, LinearDetector.fit
+
+    def counted(self, images, *args, **kwargs):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict(self, images, *args, **kwargs)
+
+    monkeypatch.setattr(LinearDetector, "predict", counted)
+    monkeypatch.setattr("partscope.reproduce.kept.BLOCK", 4)
+    with pytest.raises(KeyboardInterrupt):
+        measure_table1(data, network, **options)
+    kept = sorted(tmp_path.rglob("*.csv"))
+    assert len(kept) == 2, "both blocks of the first row"
+    fits = []
+    monkeypatch.setattr(LinearDetector, "fit", lambda self, *a, **k: fits.append(1) or fit(self, *a, **k))
+    first = measure_table1(data, network, **options).document()
+    assert not fits, "the detector had been fitted before the stop"
+    assert calls[3:] == [4, 2]
+    assert measure_table1(data, network, **{**options, "folder": tmp_path / "new"}).document() == first
+
+
+def test_an_unreadable_image_is_tried_again_in_the_next_run(data, network, tmp_path):
+    options = {"methods": ("linear",), "limit": None, "regions": ("image",), "on_error": "skip"}
+    for sample in (data.train[0], data.test[0]):
+        sample.image.rename(sample.image.with_suffix(".away"))
+    with pytest.warns(PartscopeWarning, match="left out"):
+        broken = measure_table1(data, network, folder=tmp_path, **options)
+    lost = {
+        item.id for row in broken.detectors for item in (*row.detector.skipped_, *row.evaluation.failures)
+    }
+    assert lost == {data.train[0].id, data.test[0].id}
+    for sample in (data.train[0], data.test[0]):
+        sample.image.with_suffix(".away").rename(sample.image)
+    whole = measure_table1(data, network, folder=tmp_path, **options)
+    assert whole.detectors[0].evaluation.error == pytest.approx(
+        LinearDetector(network, arrangement="none").fit(data.train).evaluate(data.test).error, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("methods", [(), ("channel", "channel"), ("linear", "star")])
+def test_methods_are_checked(data, network, methods):
+    with pytest.raises(OptionError, match="one or more of channel, channel\\+arrangement, linear"):
+        measure_table1(data, network, methods=methods)

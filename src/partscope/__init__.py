@@ -2,7 +2,7 @@
 
 >>> from partscope import PartDetector, load_dataset
 >>> birds = load_dataset("cub", "CUB_200_2011")
->>> detector = PartDetector(backbone="efficientnet_lite0").fit(birds.train)
+>>> detector = PartDetector().fit(birds.train)
 >>> found = detector.predict(["robin.jpg"])
 
 Names are imported when they are first used, so that `import partscope` and `partscope --help` need not wait for torch.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TransferDetector,
         register_detector,
     )
+    from partscope.discovery import PartDiscovery
     from partscope.errors import PartscopeError, PartscopeWarning
     from partscope.evaluation import Evaluation, compare, evaluate
     from partscope.formats import load_dataset
@@ -44,6 +45,7 @@ __all__ = [
     "PartClassifier",
     "PartDataset",
     "PartDetector",
+    "PartDiscovery",
     "PartFeatures",
     "PartPredictions",
     "PartscopeError",
@@ -79,6 +81,7 @@ _HOMES = {
         "TransferDetector",
         "register_detector",
     ),
+    "discovery": ("PartDiscovery",),
     "errors": ("PartscopeError", "PartscopeWarning"),
     "evaluation": ("Evaluation", "compare", "evaluate"),
     "formats": ("load_dataset",),

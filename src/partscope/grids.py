@@ -22,24 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from partscope.backbones.core import Backbone, feature_layers
+from partscope.backbones.core import Backbone
 from partscope.backbones.passes import evaluation_mode, value_at
 from partscope.errors import BackboneError, OptionError, nearest_names
 
-#: The layers to combine in a network, chosen by cross-validation on training images (benchmarks/choose_linear.py).
-CHOSEN_LAYERS: dict[str, tuple[str, ...]] = {
-    "efficientnet_lite0": ("blocks.4.2.bn2", "blocks.5.3"),
-    "squeezenet1_1": ("features.10", "features.12"),
-}
-
-#: Of those, the layers that are also looked at around each cell.
-CHOSEN_CONTEXT: dict[str, tuple[str, ...]] = {"efficientnet_lite0": ("blocks.5.3",)}
-
 #: Distance of the places around a cell, as a share of the input's side.
 REACH = 0.2
-
-#: A grid of fewer rows is too coarse to be a default.
-_LEAST_ROWS = 7
 
 #: The most tokens that a vision transformer may put before its patches, where the network does not say how many.
 _MOST_PREFIX_TOKENS = 16
@@ -286,27 +274,3 @@ def _listen(stack: ExitStack, backbone: Backbone, layers: Sequence[str], order: 
         handle = backbone.network.get_submodule(layer).register_forward_hook(keep)
         stack.callback(handle.remove)
     return outputs
-
-
-def default_layers(backbone: Backbone) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the layers to combine where the user names none, and those of them that are looked at around each cell.
-
-    Those of `CHOSEN_LAYERS` for a network of the registry that stands there; of a timm vision transformer the blocks at
-    two thirds and at the end; of another network of torchvision or timm, of its two coarsest square grids of at least 7
-    rows, the layer with the most channels (the last of several); of a user's own module the backbone's layer.
-    """
-    if backbone.name in CHOSEN_LAYERS:
-        return CHOSEN_LAYERS[backbone.name], CHOSEN_CONTEXT.get(backbone.name, ())
-    blocks = getattr(backbone.network, "blocks", None)
-    if isinstance(getattr(backbone.network, "num_prefix_tokens", None), int) and isinstance(
-        blocks, (nn.Sequential, nn.ModuleList)
-    ):
-        chosen = sorted({max(2 * len(blocks) // 3 - 1, 0), len(blocks) - 1})
-        return tuple(f"blocks.{index}" for index in chosen), ()
-    if ":" not in backbone.name:
-        return (backbone.layer,), ()
-    widest: dict[int, tuple[int, str]] = {}
-    for name, (channels, rows, columns) in feature_layers(backbone.network, backbone.input_size):
-        if rows == columns and rows >= _LEAST_ROWS and channels >= widest.get(rows, (0, ""))[0]:
-            widest[rows] = (channels, name)
-    return tuple(widest[rows][1] for rows in sorted(widest)[:2][::-1]) or (backbone.layer,), ()

@@ -14,9 +14,11 @@ from partscope.atomic import atomic_path
 from partscope.centres import cut_points, fit_mixture
 from partscope.dataset import Sample
 from partscope.evaluation import Evaluation
+from partscope.explanation import explain, strongest_channels
 from partscope.figures import (
     draw_parts,
     figure_error_curves,
+    figure_evidence,
     figure_maps,
     figure_method,
     figure_part_errors,
@@ -28,7 +30,7 @@ from partscope.images import load_image
 from partscope.maps import gradient_maps
 from partscope.metrics import predictions_with_mean_part
 from partscope.report import Gallery, Picture
-from partscope.reproduce import Outcome, Table1
+from partscope.reproduce import DetectorRow, Outcome, Table1
 from partscope.views import view
 
 if TYPE_CHECKING:
@@ -106,7 +108,22 @@ def pictures_of(table: Table1, outcome: Outcome) -> list[Picture]:
     ]
 
 
-def overlays_of(table: Table1, outcome: Outcome, folder: Path, most: int = 8) -> Gallery:
+def evidence_of(table: Table1, row: DetectorRow) -> Picture:
+    """Draw what the positions of some parts in one test image rest on, for a detector that searches the whole image."""
+    sample = table.test[table.test.ids.index(row.evaluation.ids[0])]
+    image = load_image(sample.image)
+    known = [part for part in row.detector.parts_ if strongest_channels(row.detector, part, 1)]
+    shown = [part for part in ("beak", *_SHOWN) if part in known] or known
+    return Picture(
+        "What a part's position rests on",
+        figure_evidence(image, [explain(row.detector, image, part) for part in shown[:3]]),
+        "The evidence of some parts in one test image (before the arrangement of all parts is taken into account), and what "
+        "the strongest of the channels that are combined add to it: red more, blue less.",
+        "For each part the image, its evidence map and the signed maps of four channels.",
+    )
+
+
+def overlays_of(table: Table1, outcome: Outcome | DetectorRow, folder: Path, most: int = 8) -> Gallery:
     """Write overlays of the first test images, one from each class in turn, into `folder` and return them as a gallery."""
     folder.mkdir(parents=True, exist_ok=True)
     order: list[int] = []

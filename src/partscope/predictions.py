@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from partscope.dataset import Skipped
 from partscope.errors import DatasetError
 
+#: Arrays that a method may do without.
+OPTIONAL = ("expected_error", "boxes")
+
 
 @dataclass(frozen=True, eq=False)
 class PartPredictions:
@@ -27,10 +30,15 @@ class PartPredictions:
         it orders the predictions of one method, it is not a probability.
     visible: (N, P) bool: the method believes that the part can be seen.
     failures: images that could not be read and have no row here, with the reason.
+    expected_error: (N, P) float64 expected distance between the part and its point in pixels, if the part is visible; NaN
+        where the method gives none and where the part is not found; None for a method that gives none at all.
+    boxes: (N, 4) float64 bounding boxes of the objects `(x, y, width, height)` in pixels that the method predicts from what
+        it found, not those that it was given; NaN rows where there is none; None for a method that predicts none.
 
     Raises
     ------
-    DatasetError: shapes do not fit, or a part that was found has no finite position or no score in [0, 1].
+    DatasetError: shapes do not fit, a part that was found has no finite position or no score in [0, 1], an expected error
+        is negative or infinite, or a predicted box is not finite or has no area.
     """
 
     parts: tuple[str, ...]
@@ -40,6 +48,8 @@ class PartPredictions:
     score: NDArray[np.float64]
     visible: NDArray[np.bool_]
     failures: tuple[Skipped, ...] = ()
+    expected_error: NDArray[np.float64] | None = None
+    boxes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.parts))
@@ -48,9 +58,13 @@ class PartPredictions:
             "found": (shape, np.bool_),
             "score": (shape, np.float64),
             "visible": (shape, np.bool_),
+            "expected_error": (shape, np.float64),
+            "boxes": ((shape[0], 4), np.float64),
         }
         arrays: dict[str, NDArray[Any]] = {}
         for name, (size, dtype) in wanted.items():
+            if name in OPTIONAL and getattr(self, name) is None:
+                continue
             arrays[name] = np.array(getattr(self, name), dtype=dtype)
             if arrays[name].shape != size:
                 raise DatasetError(f"predictions: {name} must have shape {size}, not {arrays[name].shape}.")
@@ -62,6 +76,21 @@ class PartPredictions:
         wrong = score[~((score >= 0) & (score <= 1))]
         if wrong.size:
             raise DatasetError(f"predictions: score must lie in [0, 1], not {wrong[0]}.")
+        if "expected_error" in arrays:
+            expected = arrays["expected_error"]
+            expected[~found] = np.nan
+            wrong = expected[(expected < 0) | np.isinf(expected)]
+            if wrong.size:
+                raise DatasetError(
+                    f"predictions: expected_error must be finite and not negative, not {wrong[0]}."
+                )
+        if "boxes" in arrays:
+            boxes = arrays["boxes"][~np.isnan(arrays["boxes"]).all(axis=1)]
+            bad = boxes[~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))]
+            if len(bad):
+                raise DatasetError(
+                    f"predictions: boxes must be four finite numbers with an area, or NaN, not {bad[0].tolist()}."
+                )
         for name, array in arrays.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -94,6 +123,7 @@ class PartPredictions:
             np.concatenate([piece.score for piece in pieces]),
             np.concatenate([piece.visible for piece in pieces]),
             tuple(failure for piece in pieces for failure in piece.failures),
+            **{name: _joined(pieces, name) for name in OPTIONAL},
         )
 
     def __len__(self) -> int:
@@ -111,6 +141,7 @@ class PartPredictions:
             self.score[take],
             self.visible[take],
             self.failures,
+            **{name: None if getattr(self, name) is None else getattr(self, name)[take] for name in OPTIONAL},
         )
 
     def with_parts(self, names: Sequence[str]) -> PartPredictions:
@@ -129,13 +160,52 @@ class PartPredictions:
             self.score[:, take],
             self.visible[:, take],
             self.failures,
+            None if self.expected_error is None else self.expected_error[:, take],
+            self.boxes,
         )
 
+    @property
+    def doubt(self) -> NDArray[np.float64]:
+        """(N,) how doubtful each image is: what an annotator looks at first has the largest number.
+
+        The mean of the parts' expected errors, weighted by their scores, divided by the object's size: the diagonal of the
+        predicted box, or where there is none of the rectangle around the parts that were found. So a part counts as much
+        as it is believed to be visible, and a small object far away is not less doubtful than a large one. NaN where the
+        method gives no expected error, and where nothing was found or everything at one place.
+        """
+        if self.expected_error is None:
+            return np.full(len(self), np.nan)
+        known = np.isfinite(self.expected_error)
+        weight = np.where(known, self.score, 0.0)
+        # With no score above zero every part that was found counts alike.
+        weight = np.where(weight.sum(axis=1, keepdims=True) > 0, weight, known)
+        total = (weight * np.where(known, self.expected_error, 0.0)).sum(axis=1)
+        low = np.where(self.found[..., None], self.points, np.inf).min(axis=1, initial=np.inf)
+        high = np.where(self.found[..., None], self.points, -np.inf).max(axis=1, initial=-np.inf)
+        size = np.hypot(*np.maximum(high - low, 0.0).T)
+        if self.boxes is not None:
+            diagonal = np.hypot(self.boxes[:, 2], self.boxes[:, 3])
+            size = np.where(np.isfinite(diagonal), diagonal, size)
+        share = weight.sum(axis=1) * size
+        return np.asarray(np.where(share > 0, total / np.where(share > 0, share, 1.0), np.nan))
+
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield one flat record per image and part: `image, part, x, y, found, score, visible` (x, y None if not found)."""
+        """Yield one flat record per image and part: `image, part, x, y, found, score, visible` (x, y None if not found).
+
+        Where the method gives them, `expected_error` and the image's `doubt` follow, and the predicted box as `box_x, box_y,
+        box_width, box_height`; None stands for NaN.
+        """
+        doubt, boxes = self.doubt, self.boxes
         for i, name in enumerate(self.ids):
             for p, part in enumerate(self.parts):
                 found = bool(self.found[i, p])
+                more: dict[str, float | None] = {}
+                if self.expected_error is not None:
+                    more["expected_error"] = _number(self.expected_error[i, p])
+                    more["doubt"] = _number(doubt[i])
+                if boxes is not None:
+                    sides = (f"box_{side}" for side in ("x", "y", "width", "height"))
+                    more.update(zip(sides, map(_number, boxes[i]), strict=True))
                 x, y = self.points[i, p].tolist() if found else (None, None)
                 yield {
                     "image": name,
@@ -145,4 +215,23 @@ class PartPredictions:
                     "found": found,
                     "score": float(self.score[i, p]),
                     "visible": bool(self.visible[i, p]),
+                    **more,
                 }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _joined(pieces: Sequence[PartPredictions], name: str) -> NDArray[np.float64] | None:
+    """Join an optional array; rows of a piece that lacks it are NaN where another piece has it."""
+    arrays = [getattr(piece, name) for piece in pieces]
+    if all(array is None for array in arrays):
+        return None
+    width = 4 if name == "boxes" else len(pieces[0].parts)
+    return np.concatenate(
+        [
+            np.full((len(piece), width), np.nan) if array is None else array
+            for piece, array in zip(pieces, arrays, strict=True)
+        ]
+    )

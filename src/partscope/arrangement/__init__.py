@@ -3,7 +3,7 @@
     held-out maps + annotation ─▶ Arrangement.fit ─▶ .infer(maps, size) ─▶ Arranged
 
 `likelihood` makes maps comparable, `shapes` holds the training arrangements, `consensus` finds which of them agree with an
-image, `decoding` and `correction` turn that into points, `doubt` says how sure they are.
+image, `decoding` and `refinement` turn that into points, `doubt` says how sure they are, `boxes` predicts the object's box.
 """
 
 from partscope.arrangement.model import Arranged, Arrangement

@@ -23,8 +23,9 @@ from partscope.arrangement.shapes import Shapes, unit_of
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-#: Deviation of a part from its point in object sizes: of a group's mean arrangement, of a single arrangement.
-COARSE_SPREAD, FINE_SPREAD = 0.12, 0.07
+#: Deviation of a part from its point in object sizes: of a group's mean arrangement, of a single arrangement. The latter was
+#: chosen on training images, together with OWN_WEIGHT of decoding (benchmarks/choose_consensus.py).
+COARSE_SPREAD, FINE_SPREAD = 0.12, 0.13
 #: Every Gaussian is widened by these shares of a cell and of a lattice step: evidence is no finer than its grid, and a
 #: peak must not fall between two places of the lattice.
 CELL_SPREAD, STEP_SPREAD = 0.4, 0.3

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 
 #: Exponent of a part's own likelihood ratio beside the other parts' expectation: neighbouring cells see the same pixels,
 #: so their ratios are no independent witnesses.
-OWN_WEIGHT = 0.5
+OWN_WEIGHT = 0.7
 #: Standard deviation, in object sizes, of the window in which the evidence alone sets the final point.
 WINDOW = 0.2
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partscope.arrangement.boxes import BoxModel, fit_boxes
 from partscope.arrangement.consensus import consensus
-from partscope.arrangement.correction import correction_features, design, fit_correction
 from partscope.arrangement.decoding import Decoded, decode
 from partscope.arrangement.doubt import Doubt, fit_doubt
+from partscope.arrangement.expected_error import ExpectedError
 from partscope.arrangement.likelihood import calibrate, likelihood_ratios
+from partscope.arrangement.refinement import Refinement, fit_refinement
 from partscope.arrangement.shapes import Shapes, make_shapes, unit_of
 from partscope.errors import DatasetError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+Describe = Callable[[int, FloatArray], NDArray[np.floating]]
 
 #: Groups of similar arrangements, and object sizes, of the coarse search.
 GROUPS, SCALES = 32, 6
@@ -33,11 +36,13 @@ class Arranged:
     points: (P, 2) `(x, y)` relative to the region that the maps show, mostly in [0, 1].
     visibility: (P,) probability that the part is visible.
     expected_error: (P,) expected distance between the part and its point in pixels, if it is visible.
+    box: (4,) the object's box `(x, y, width, height)` in pixels of the region, inside it; None where none was learned.
     """
 
     points: FloatArray
     visibility: FloatArray
     expected_error: FloatArray
+    box: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +56,16 @@ class Arrangement:
     ----------
     shapes: the training arrangements.
     ratios: (P, 2) scale and offset that make a map a log likelihood ratio.
-    correction: (D, P, 2) coefficients of the linear correction.
+    refinement: what the whole arrangement, and the network's features where it was found, say about each part.
     doubt: visibility and expected error.
-    strength: the correction's ridge strength, for the record; infinite where there is no correction.
+    box: predicts the object's box, or None.
     """
 
     shapes: Shapes
     ratios: FloatArray
-    correction: FloatArray
+    refinement: Refinement
     doubt: Doubt
-    strength: float
+    box: BoxModel | None = None
 
     @classmethod
     def fit(
@@ -70,6 +75,8 @@ class Arrangement:
         sizes: FloatArray,
         mirror: NDArray[np.intp],
         maps: NDArray[np.floating],
+        boxes: FloatArray | None = None,
+        describe: Describe | None = None,
     ) -> Arrangement:
         """Learn from marked images.
 
@@ -81,6 +88,11 @@ class Arrangement:
         mirror: (P,) index of the part that each part becomes in a mirrored image.
         maps: (N, P, h, w) evidence. The maps of an image should come from a detector that was not fitted on that image
             (cross-validation): otherwise the evidence looks better than it is, and is trusted too much.
+        boxes: (N, 4) the objects' boxes `(x, y, width, height)` in pixels of the region, NaN rows where there is none; with
+            them the box is predicted too.
+        describe: called with the index of an image and the points (P, 2) in [0, 1] at which its parts were found; returns
+            the network's features there, (2, P, F): those of the image, and those of its mirror image in the order of the
+            mirrored parts (or (1, P, F), where the mirror image's are unknown). They tell more about each part.
 
         Raises
         ------
@@ -106,19 +118,33 @@ class Arrangement:
         object_size = np.array([found.size for found in decoded])[:, None, None]
         local = np.array([found.local for found in decoded])
         deviation = (points * unit[:, None] - local) / object_size
-        vectors, scalars = correction_features(decoded)
-        correction, strength = fit_correction(vectors, scalars, deviation, visible, mirror)
-        left = deviation - np.einsum("nd,dpx->npx", design(vectors, scalars), correction)
-        error = np.linalg.norm(left, axis=2) * object_size[..., 0]
-        return cls(shapes, ratios, correction, fit_doubt(decoded, visible, error, mirror), strength)
+        features = None
+        if describe is not None:
+            features = np.stack([describe(i, place) for i, place in enumerate(local / unit[:, None])])
+        refinement, shifts, votes = fit_refinement(decoded, deviation, visible, mirror, features)
+        error = np.linalg.norm(deviation - shifts, axis=2) * object_size[..., 0]
+        box = None
+        if boxes is not None:
+            length = unit_of(sizes)[:, None]
+            sides = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) / length
+            share = np.array([found.share for found in decoded])
+            box = fit_boxes(local + shifts * object_size, share, object_size[:, 0, 0], sides, mirror)
+        return cls(shapes, ratios, refinement, fit_doubt(decoded, visible, error, votes, mirror), box)
 
-    def infer(self, maps: NDArray[np.floating], size: tuple[float, float] | FloatArray) -> Arranged:
+    def infer(
+        self,
+        maps: NDArray[np.floating],
+        size: tuple[float, float] | FloatArray,
+        describe: Callable[[FloatArray], NDArray[np.floating]] | None = None,
+    ) -> Arranged:
         """Locate the parts of one image.
 
         Parameters
         ----------
         maps: (P, h, w) evidence; any h and w.
         size: width and height in pixels of the region that the maps show.
+        describe: called with points (P, 2) in [0, 1]; returns the network's features there, (P, F). Needed if :meth:`fit`
+            had them.
 
         Raises
         ------
@@ -131,17 +157,25 @@ class Arrangement:
                 f"{maps.shape}; give the maps of the detector that it was fitted with."
             )
         ratios = likelihood_ratios(maps, self.ratios)
-        return self._arranged(decode(ratios, consensus(ratios, region, self.shapes), region), region)
-
-    def _arranged(self, found: Decoded, region: FloatArray) -> Arranged:
-        vectors, scalars = correction_features([found])
-        shift = np.einsum("d,dpx->px", design(vectors, scalars)[0], self.correction) * found.size
+        found = decode(ratios, consensus(ratios, region, self.shapes), region)
         unit = float(unit_of(region))
+        features = None if describe is None else describe(found.local * unit / region)
+        shift, vote = self.refinement(found, features)
+        points = found.local + shift * found.size
         return Arranged(
-            points=(found.local + shift) * unit / region,
-            visibility=self.doubt.visibility(found),
+            points=points * unit / region,
+            visibility=self.doubt.visibility(found, vote),
             expected_error=self.doubt.expected_error(found) * unit,
+            box=self._box(points, found, region),
         )
+
+    def _box(self, points: FloatArray, found: Decoded, region: FloatArray) -> FloatArray | None:
+        if self.box is None:
+            return None
+        sides = self.box(points, found.share, found.size) * unit_of(region)
+        low, high = np.clip(sides[:2], 0.0, region), np.clip(sides[2:], 0.0, region)
+        # Sides that crossed, or a box beyond the border, are no box.
+        return np.concatenate([low, high - low]) if (high > low).all() else None
 
     # -- model files ------------------------------------------------------------------------------------------------
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -156,22 +190,35 @@ class Arrangement:
             "group_visible": shapes.group_visible,
             "sizes": shapes.sizes,
             "ratios": self.ratios,
-            "correction": self.correction,
             "visibility": self.doubt.log_odds,
-            "error": self.doubt.error,
+            "error": self.doubt.error.weights,
+            "error_parts": self.doubt.error.parts,
             "base": self.doubt.base,
+            **self.refinement.arrays(),
         }
-        strength = None if np.isinf(self.strength) else self.strength
+        strength = None if np.isinf(self.refinement.strength) else self.refinement.strength
         config = {"size_mean": shapes.size_mean, "size_spread": shapes.size_spread, "strength": strength}
+        if self.box is not None:
+            tensors["box"], config["box_overlap"] = self.box.weights, self.box.overlap
         return tensors, config
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Arrangement:
+    def restore(
+        cls,
+        tensors: Mapping[str, NDArray[Any]],
+        config: Mapping[str, Any],
+        features: NDArray[np.floating] | None = None,
+    ) -> Arrangement:
         """Make the arrangement again from :meth:`state`.
+
+        Parameters
+        ----------
+        features: (N, 2, P, F) or (N, 1, P, F), what `describe` returned to :meth:`fit`, which the state does not hold.
 
         Raises
         ------
         KeyError: a tensor or a value is missing.
+        ValueError: features of another number of images or parts.
         """
         shapes = Shapes(
             offsets=np.asarray(tensors["offsets"]),
@@ -184,9 +231,16 @@ class Arrangement:
             size_spread=float(config["size_spread"]),
             sizes=np.asarray(tensors["sizes"]),
         )
-        doubt = Doubt(*(np.asarray(tensors[name]) for name in ("visibility", "error", "base")))
+        visibility, error, error_parts, base = (
+            np.asarray(tensors[name]) for name in ("visibility", "error", "error_parts", "base")
+        )
+        doubt = Doubt(visibility, ExpectedError(error, error_parts), base)
+        box = None
+        if "box" in tensors:
+            box = BoxModel(np.asarray(tensors["box"]), float(config["box_overlap"]))
         strength = float("inf") if config["strength"] is None else float(config["strength"])
-        return cls(shapes, np.asarray(tensors["ratios"]), np.asarray(tensors["correction"]), doubt, strength)
+        refinement = Refinement.restored(tensors, strength, features)
+        return cls(shapes, np.asarray(tensors["ratios"]), refinement, doubt, box)
 
 
 def _check(

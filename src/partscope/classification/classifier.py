@@ -31,8 +31,8 @@ class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     Parameters
     ----------
-    features: an unfitted :class:`PartFeatures`; by default the paper's pipeline, the channel detector fitted to the training
-        images, and patches at the parts that it finds.
+    features: an unfitted :class:`PartFeatures`; by default the paper's pipeline with the linear detector, fitted to the
+        training images, and patches at the parts that it finds.
     classifier: `"logistic"` (L2-regularised logistic regression) or `"svm"` (linear, one against the rest).
     C: strength of the classifier; by default chosen by cross-validation inside the training images.
     flips: learn from the mirror images too; parts are mirrored, not detected again.

@@ -16,8 +16,10 @@ from partscope.cli.classify import fit as classify_fit
 from partscope.cli.classify import predict as classify_predict
 from partscope.cli.classify_evaluate import evaluate as classify_evaluate
 from partscope.cli.demo import demo
+from partscope.cli.discover import discover
 from partscope.cli.evaluate import evaluate
 from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handled, say, set_debug
+from partscope.cli.explain import explain
 from partscope.cli.fit import fit
 from partscope.cli.locate import locate
 from partscope.cli.reproduce import table1
@@ -68,8 +70,10 @@ app.command()(handled(synth))
 app.command()(handled(backbones))
 app.command()(handled(channels))
 app.command()(handled(fit))
+app.command()(handled(discover))
 app.command()(handled(locate))
 app.command()(handled(evaluate))
+app.command()(handled(explain))
 _classify.command("fit")(handled(classify_fit))
 _classify.command("predict")(handled(classify_predict))
 _classify.command("evaluate")(handled(classify_evaluate))

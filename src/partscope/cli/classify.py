@@ -63,8 +63,8 @@ def fit(
         str | None,
         typer.Option(
             "--method",
-            metavar="channel|linear|prior|transfer",
-            help="The detector to fit; channel by default.",
+            metavar="linear|channel|prior|transfer",
+            help="The detector to fit; linear by default.",
             show_default=False,
         ),
     ] = None,
@@ -135,6 +135,7 @@ def fit(
     from partscope.classification.linear import CLASSIFIERS
     from partscope.classification.slots import NORMALISATIONS
     from partscope.classification.sources import part_source
+    from partscope.detectors import default_method
     from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
 
@@ -181,7 +182,7 @@ def fit(
                 work,
                 drawn,
                 detector,
-                method=method or "channel",
+                method=method or default_method(()),
                 region=region,
                 limit=200 if fit_limit is None else fit_limit,
                 seed=seed,

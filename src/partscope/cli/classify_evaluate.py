@@ -18,9 +18,8 @@ from partscope.cli.classifying import (
     summary,
 )
 from partscope.cli.exits import list_failures
-from partscope.cli.output import Output, check_distinct
+from partscope.cli.output import Output, check_distinct, check_figures
 from partscope.cli.tables import show_notes, skipped_rows
-from partscope.errors import OptionError
 
 if TYPE_CHECKING:
     from partscope.classification import ClassEvaluation, ClassPredictions, PartClassifier
@@ -68,7 +67,7 @@ def evaluate(
     options.check_on_error(on_error)
     options.checked_choice("--unseen", unseen, UNSEEN)
     check_distinct({"the model": model, "--weights": weights, "--cache": cache, "--json": json_out})
-    _check_figures(figures)
+    check_figures(figures)
     output = Output(json_out)
     fitted = load_classifier(model, weights)
     whole = load_dataset(format, data, on_error=on_error)
@@ -152,22 +151,6 @@ def _show(output: Output, result: ClassEvaluation, title: str) -> None:
         ],
         "Per class",
     )
-
-
-def _check_figures(folder: Path | None) -> None:
-    """Refuse a place for figures, or say that matplotlib is missing, before anything is computed."""
-    if folder is None:
-        return
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"{folder}: this is a file; give --figures a folder.")
-    if not folder.exists() and not folder.parent.is_dir():
-        raise OptionError(f"{folder}: there is no folder {folder.parent}; create it first.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        from partscope.errors import MissingExtraError
-
-        raise MissingExtraError("matplotlib", "plot", "Drawing figures") from error
 
 
 def _write_figures(

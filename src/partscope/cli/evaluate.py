@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,9 +11,9 @@ import typer
 from partscope.cli import options
 from partscope.cli.exits import list_failures, resumable
 from partscope.cli.models import load_model
-from partscope.cli.output import Output, check_distinct
+from partscope.cli.output import Output, check_distinct, check_figures
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
-from partscope.cli.tables import show_notes, show_parts, show_results, skipped_rows
+from partscope.cli.tables import show_confidence, show_notes, show_parts, show_results, skipped_rows
 from partscope.errors import OptionError
 
 if TYPE_CHECKING:
@@ -44,6 +45,15 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Draw the errors, the reliability of the scores, and the error against the share of parts kept here.",
+            show_default=False,
+        ),
+    ] = None,
     weights: options.Weights = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
@@ -52,6 +62,7 @@ def evaluate(
 
     A run that is stopped is continued by the same command.
     """
+    from partscope.discovery import PartDiscovery
     from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
     from partscope.report.tables import method_name, number
@@ -59,8 +70,11 @@ def evaluate(
     options.check_on_error(on_error)
     measure = _normaliser(normaliser)
     check_distinct({"the model": model, "--weights": weights, "--json": json_out})
+    check_figures(figures)
     output = Output(json_out)
     detector = load_model(model, weights)
+    if isinstance(detector, PartDiscovery):
+        detector.check_named()  # before the network has seen a single image
     whole = load_dataset(format, data, on_error=on_error)
     dataset = whole.split(split)
     deviations = None if sigmas is None else _sigmas(sigmas, set(dataset.parts) & set(detector.parts_))
@@ -90,8 +104,12 @@ def evaluate(
             values = ", ".join(f"{method_name(row)} {number(row['oks'])}" for row in rows)
             output.line(f"OKS (area of the box): {values}\n")
         show_parts(output, rows[0], "Per part")
+        show_confidence(output, rows[0])
         # What the reader noted was said as a warning.
         show_notes(output, [note for note in notes if note not in whole.notes])
+        if figures is not None:
+            for path in _write_figures(result, baselines, figures, _unit(normaliser)):
+                output.line(str(path))
         output.document(
             {
                 "rows": rows,
@@ -108,6 +126,39 @@ def evaluate(
             }
         )
     kept.remove()
+
+
+def _write_figures(result: Evaluation, priors: list[Evaluation], folder: Path, unit: str) -> list[Path]:
+    """Write `errors.png`, `parts.png`, `reliability.png`, and `kept.png` where the model says how sure it is."""
+    from partscope.figures import (
+        figure_error_curves,
+        figure_part_errors,
+        figure_reliability,
+        figure_risk_coverage,
+        save_figure,
+    )
+    from partscope.metrics import part_means
+    from partscope.report.tables import method_name
+
+    folder.mkdir(exist_ok=True)
+    name = method_name(result.row())
+    names = [method_name(prior.row()) for prior in priors]
+    against = result.prior_errors[result.reference]
+    errors = {name: result.errors, **{n: prior.errors for n, prior in zip(names, priors, strict=True)}}
+    made = {
+        "errors.png": figure_error_curves(errors, baselines=names, unit=unit),
+        "parts.png": figure_part_errors(
+            result.parts,
+            {name: part_means(result.errors)},
+            prior=None if against is None else part_means(against),
+            intervals={name: result.intervals["parts"].T},
+            unit=unit,
+        ),
+        "reliability.png": figure_reliability({name: result.reliability}),
+    }
+    if result.risk_coverage is not None:
+        made["kept.png"] = figure_risk_coverage({name: result.risk_coverage}, unit=unit)
+    return [save_figure(figure, folder / file) for file, figure in made.items()]
 
 
 def _normaliser(text: str) -> Normaliser:

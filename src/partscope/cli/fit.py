@@ -12,15 +12,19 @@ import typer
 
 from partscope.cli import options
 from partscope.cli.exits import go_on, list_failures, resumable
+from partscope.cli.fitted import fitted_document, show_fitted
 from partscope.cli.output import Output, check_distinct, check_writable
-from partscope.cli.tables import show_notes, skipped_rows
+from partscope.cli.tables import show_notes
 from partscope.errors import OptionError, PartscopeWarning
 
 if TYPE_CHECKING:
-    from partscope.dataset import PartDataset
     from partscope.detectors import PartDetector
 
 _PANEL = "Options of --method channel"
+_LINEAR = "Options of --method linear"
+
+#: Folders of what the channel detector's fit keeps as it goes.
+_SCANS = ("shortlist", "centres", "evidence")
 
 
 def fit(
@@ -31,8 +35,14 @@ def fit(
     limit: options.Limit = None,
     seed: options.Seed = 0,
     method: Annotated[
-        str, typer.Option("--method", metavar="channel|linear|prior|transfer", help="How parts are found.")
-    ] = "channel",
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="linear|channel|prior|transfer",
+            help="How parts are found; linear by default, and channel (the paper's) with an option that only it has.",
+            show_default=False,
+        ),
+    ] = None,
     backbone: options.Backbone = None,
     layer: options.Layer = None,
     input_size: options.InputSize = None,
@@ -118,6 +128,56 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            "--layers",
+            metavar="NAMES",
+            help="Layers whose channels are combined, separated by commas; by default the network's.",
+            rich_help_panel=_LINEAR,
+            show_default=False,
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            "--context",
+            metavar="NAMES",
+            help="Those of the layers that are also looked at around each cell.",
+            rich_help_panel=_LINEAR,
+            show_default=False,
+        ),
+    ] = None,
+    shrinkage: Annotated[
+        str | None,
+        typer.Option(
+            "--shrinkage",
+            metavar="auto|λ",
+            help="Of the covariance; auto (the default) leaves images out to choose it.",
+            rich_help_panel=_LINEAR,
+            show_default=False,
+        ),
+    ] = None,
+    flips: Annotated[
+        str | None,
+        typer.Option(
+            "--flips",
+            metavar="auto|yes|mapped|no",
+            help="Learn from mirror images: each passed (yes), or one in eight, which stands for all (mapped); auto (the "
+            "default) takes yes for up to 60 images.",
+            rich_help_panel=_LINEAR,
+            show_default=False,
+        ),
+    ] = None,
+    arrangement: Annotated[
+        str | None,
+        typer.Option(
+            "--arrangement",
+            metavar="exemplars|none",
+            help="Place all parts together, or each for itself; for linear exemplars by default, for channel none as in the paper.",
+            show_default=False,
+        ),
+    ] = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
 ) -> None:
@@ -143,6 +203,11 @@ def fit(
         "search": search,
         "shortlist": shortlist,
         "scan_folder": scan_folder,
+        "layers": _listed(layers),
+        "context": _listed(context),
+        "shrinkage": None if shrinkage is None else _shrinkage(shrinkage),
+        "flips": None if flips is None else _flips(flips),
+        "arrangement": arrangement,
     }
     detector = unfitted(method, {name: value for name, value in given.items() if value is not None})
     check_writable(out)
@@ -166,29 +231,31 @@ def fit(
         remove_scan(folder)
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
-    _show(output, detector, drawn, out)
+    show_fitted(output, detector, drawn, out)
     notes = options.limit_notes(limit, len(drawn))
     # What the reader noted has been said as a warning.
     show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
-    output.document(_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))
+    output.document(fitted_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))
 
 
-def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
+def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
     """Return the detector of `method` with the options given; one that it would not use is an OptionError.
 
     Parameters
     ----------
-    method: a registered method.
+    method: a registered method; None for the default, see :func:`partscope.detectors.default_method`.
     given: values by parameter name.
     """
     from partscope.channel_centres import CentreSpec
-    from partscope.detectors import detector_class
+    from partscope.detectors import default_method, detector_class
 
+    method = default_method(given) if method is None else method
     cls = detector_class(method)
     known = list(inspect.signature(cls.__init__).parameters)[1:]
     for name in given:
         if name not in known:
-            has = f"its options are {', '.join(map(_flag, known))}" if known else "it has no options"
+            here = [option for option in known if option in inspect.signature(fit).parameters]
+            has = f"its options are {', '.join(map(_flag, here))}" if here else "it has no options"
             raise OptionError(f"the method {method!r} does not use {_flag(name)}; {has}.")
     options.check_search(given.get("search"), given.get("shortlist"))
     detector = cls(**given)
@@ -200,12 +267,32 @@ def unfitted(method: str, given: dict[str, Any]) -> PartDetector:
     return detector
 
 
+def _listed(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _shrinkage(value: str) -> str | float:
+    if value == "auto":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise OptionError(f"--shrinkage must be auto or a positive number, not {value!r}.") from None
+
+
+def _flips(value: str) -> str | bool:
+    known: dict[str, str | bool] = {"auto": "auto", "yes": True, "mapped": "mapped", "no": False}
+    if value not in known:
+        raise OptionError(f"--flips must be one of {', '.join(known)}, not {value!r}.")
+    return known[value]
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
 def _scan_files(folder: Path) -> list[Path]:
-    return [file for part in ("shortlist", "centres") for file in (folder / part).glob("block-*.safetensors")]
+    return [file for part in _SCANS for file in (folder / part).glob("block-*.safetensors")]
 
 
 def _hint(folder: Path | None) -> str:
@@ -216,106 +303,8 @@ def remove_scan(folder: Path) -> None:
     """Remove what the scans wrote, and the folders that are empty then: never anything of the user's."""
     from partscope.scan_store import MANIFEST
 
-    for file in [*_scan_files(folder), folder / "shortlist" / MANIFEST, folder / "centres" / MANIFEST]:
+    for file in [*_scan_files(folder), *(folder / part / MANIFEST for part in _SCANS)]:
         file.unlink(missing_ok=True)
-    for place in (folder / "shortlist", folder / "centres", folder):
+    for place in (*(folder / part for part in _SCANS), folder):
         with suppress(OSError):
             place.rmdir()
-
-
-def _channels(detector: PartDetector) -> list[dict[str, Any]]:
-    """Return the selected channel of each part: `part, channel, cost, images, missing`; None where there is none."""
-    ranking = getattr(detector, "ranking_", None)
-    if ranking is None:
-        return []
-    rows = []
-    for part, images in zip(ranking.parts, ranking.images.tolist(), strict=True):
-        best = ranking.top(part, 1)
-        one = best[0] if best else {"channel": None, "cost": None, "missing": None}
-        rows.append(
-            {"part": part, **{key: one[key] for key in ("channel", "cost", "missing")}, "images": images}
-        )
-    return rows
-
-
-def _shared(detector: PartDetector) -> dict[int, tuple[str, ...]]:
-    from partscope.selection import shared_channels
-
-    ranking = getattr(detector, "ranking_", None)
-    groups = {} if ranking is None else shared_channels(ranking)
-    return {channel: parts for channel, parts in groups.items() if len(parts) > 1}
-
-
-def _show(output: Output, detector: PartDetector, drawn: PartDataset, out: Path) -> None:
-    from partscope.report.tables import number, percent, text
-
-    info = detector._info()
-    network = (
-        f", {info['backbone']} {info['layer']} at {info['input_size']} px, {info['centre']}"
-        if info["backbone"]
-        else ""
-    )
-    where = f", region {info['region']}" if info["region"] else ""
-    output.line(
-        f"{out}: method {info['method']}{network}{where}; {len(detector.train_ids_)} images of {drawn.name}"
-    )
-    output.line()
-    rows = _channels(detector)
-    if rows:
-        cells = [
-            [
-                row["part"],
-                text(row["channel"]),
-                "–" if row["cost"] is None else f"{row['cost']:.4g}",
-                text(row["images"]),
-                text(row["missing"]),
-            ]
-            for row in rows
-        ]
-        output.table(["Part", "Channel", "Cost", "Images", "Missing"], cells)
-        for channel, parts in _shared(detector).items():
-            output.line(f"channel {channel} is shared by {', '.join(parts)}")
-        compared = len(detector.ranking_.channels)
-        output.line(
-            f"{compared} channels compared; cost: {detector.rule} distance by {detector.normalise}; missing: images in "
-            "which the channel has no centre."
-        )
-    else:
-        prior = detector.prior_
-        output.table(
-            ["Part", "Visible", "x", "y"],
-            [
-                [part, percent(rate), number(x), number(y)]
-                for part, rate, (x, y) in zip(
-                    prior.parts, prior.visibility.tolist(), prior.image.tolist(), strict=True
-                )
-            ],
-            "Median positions, relative to the image",
-        )
-
-
-def _document(
-    detector: PartDetector,
-    drawn: PartDataset,
-    out: Path,
-    notes: list[str],
-    limit: int | None,
-    seed: int,
-    split: str,
-) -> dict[str, Any]:
-    from partscope.report.environment import environment_facts
-
-    return {
-        "model": out,
-        **detector._info(),
-        "images": len(detector.train_ids_),
-        "data": {"name": drawn.name, "split": split, "limit": limit, "seed": seed},
-        "channels": _channels(detector),
-        "shared": _shared(detector),
-        "train_ids": detector.train_ids_,
-        "skipped": skipped_rows((*drawn.skipped, *detector.skipped_)),
-        "settings": detector.get_params(deep=False),
-        "cut": getattr(getattr(detector, "spec_", None), "quantile", None),
-        "notes": notes,
-        "versions": environment_facts(),
-    }

@@ -18,7 +18,7 @@ from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.overlays import overlay_paths, write_overlay
 from partscope.cli.predicting import Kept, Task, predict_in_blocks, with_boxes
-from partscope.errors import OptionError, PartscopeWarning
+from partscope.errors import OptionError, PartscopeError, PartscopeWarning
 
 if TYPE_CHECKING:
     from partscope.predictions import PartPredictions
@@ -58,6 +58,14 @@ def locate(
             show_default=False,
         ),
     ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="images|doubt",
+            help="Order of the results: as the images were given, or the most doubtful image first.",
+        ),
+    ] = "images",
     weights: options.Weights = None,
 ) -> int:
     """Find the parts in images.
@@ -66,6 +74,8 @@ def locate(
     """
     if out.suffix.lower() not in (".csv", ".json"):
         raise OptionError(f"{out}: the results are written as .csv or .json; give --out such an ending.")
+    if sort not in ("images", "doubt"):
+        raise OptionError(f"--sort must be images or doubt, not {sort!r}.")
     check_distinct({"the model": model, "--weights": weights, "--boxes": boxes, "--out": out})
     check_writable(out)
     _check_overlay_folder(overlay, images)
@@ -89,6 +99,8 @@ def locate(
     def predict(i: int) -> PartPredictions:
         task = tasks[i]
         one = detector.predict([task.path], [task.box] if detector.needs_box else None)
+        if sort == "doubt":
+            _check_doubt(one, model)
         return dataclasses.replace(one, ids=(task.name,))
 
     def draw(block: PartPredictions) -> None:
@@ -102,7 +114,7 @@ def locate(
         for row, name in enumerate(result.ids):  # of an earlier run, if they have been removed since
             if name in pictures and not pictures[name].exists():
                 draw(result[row])
-        _write(result, out, by_name)
+        _write(_by_doubt(result, model) if sort == "doubt" else result, out, by_name)
     kept.remove()
     output = Output()
     located = int(result.found.sum())
@@ -114,6 +126,26 @@ def locate(
         output.line(f"{overlay}: {len(result)} overlays")
     list_failures(result.failures, len(tasks), "images")
     return INCOMPLETE if result.failures else OK
+
+
+def _check_doubt(predictions: PartPredictions, model: Path) -> None:
+    # No error of this one image, which would be listed and left out.
+    if predictions.expected_error is None:
+        raise PartscopeError(
+            f"{model}: this model does not say how far its parts may be off, so its images cannot be sorted by doubt; leave "
+            "--sort out, or fit a model with --method linear."
+        )
+
+
+def _by_doubt(result: PartPredictions, model: Path) -> PartPredictions:
+    """Return the images in order of doubt, the most doubtful first; before them those in which nothing was found."""
+    import numpy as np
+
+    if not len(result):
+        return result
+    _check_doubt(result, model)
+    doubt = result.doubt
+    return result[np.argsort(-np.where(np.isnan(doubt), np.inf, doubt), kind="stable")]
 
 
 def _check_overlay_folder(overlay: Path | None, sources: Sequence[str]) -> None:

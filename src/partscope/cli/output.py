@@ -141,3 +141,19 @@ def check_writable(path: Path) -> None:
         raise PartscopeError(f"{path}: there is no folder {folder}; create it first.")
     if not path.exists() and not os.access(folder, os.W_OK):
         raise PartscopeError(f"{path}: the folder {folder} may not be written to; choose another.")
+
+
+def check_figures(folder: Path | None) -> None:
+    """Refuse a place for figures, or say that matplotlib is missing, before anything is computed."""
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder}: this is a file; give --figures a folder.")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise OptionError(f"{folder}: there is no folder {folder.parent}; create it first.")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        from partscope.errors import MissingExtraError
+
+        raise MissingExtraError("matplotlib", "plot", "Drawing figures") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import warnings
@@ -204,6 +205,4 @@ def predict_in_blocks(
         blocks.append(PartPredictions.empty(parts))
     joined = PartPredictions.concatenate(blocks)
     inside = joined[sorted(range(len(joined)), key=lambda row: index[joined.ids[row]])]
-    return PartPredictions(
-        joined.parts, inside.ids, inside.points, inside.found, inside.score, inside.visible, tuple(failures)
-    )
+    return dataclasses.replace(inside, failures=tuple(failures))

@@ -16,6 +16,14 @@ from partscope.cli.tables import show_comparisons, show_notes, show_results
 def table1(
     data: options.Data,
     format: options.Format = "cub",
+    methods: Annotated[
+        str,
+        typer.Option(
+            "--methods",
+            metavar="NAMES",
+            help="Rows beside the priors and Part Transfer, separated by commas: channel, channel+arrangement, linear.",
+        ),
+    ] = "channel,linear",
     backbone: options.Backbone = None,
     layer: options.Layer = None,
     input_size: options.InputSize = None,
@@ -38,6 +46,8 @@ def table1(
 ) -> None:
     """Measure Table 1 of the paper: priors, Part Transfer, MaxG and mixture, each without and with the box.
 
+    Beside them stands the linear detector, alone and with the arrangement of the parts.
+
     All images of the split test are used. A run that is stopped is continued by the same command.
     """
     from partscope.backbones import DEFAULT_BACKBONE, get_backbone
@@ -54,14 +64,18 @@ def table1(
     name = network.name.replace(":", "-").replace("/", "-")
     place = folder or Path(f"partscope-{what}-{name}-{search or 'shortlist'}")
     chosen: dict[str, Any] = {} if shortlist is None else {"shortlist": shortlist}
+    # By its name, so that the linear detector's own settings for the network hold.
+    linear: dict[str, Any] = {"backbone": network.name, "input_size": input_size, "weights": weights}
     with resumable(lambda: _hint(place)):
         table = measure_table1(
             dataset,
             network,
+            methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
             limit=limit,
             random_state=seed,
             search=search or "shortlist",
             ablation=ablation,
+            linear=linear,
             folder=place,
             on_error=on_error,
             progress=True,
@@ -97,4 +111,4 @@ def table1(
 
 
 def _hint(folder: Path) -> str:
-    return go_on(folder, any(folder.rglob("block-*.safetensors")))
+    return go_on(folder, any(folder.rglob("block-*")) or any(folder.rglob("*.partscope")))

@@ -66,6 +66,50 @@ def show_parts(output: Output, row: Row, title: str = "") -> None:
     output.table(headers, cells, title)
 
 
+def show_confidence(output: Output, row: Row) -> None:
+    """Print what a row says about confidence: sides, visibility, error of the parts kept, and the predicted box."""
+    from partscope.evaluation.confidence import SHOWN_SHARES
+    from partscope.report.tables import number, percent
+
+    sides = row["exchanged_sides"]
+    if sides["together"]["total"]:
+        output.line(
+            "Exchanged sides: "
+            + ", ".join(
+                f"{what} {percent(sides[key]['share'])} of {sides[key]['total']}"
+                for key, what in (
+                    ("both_visible", "both visible"),
+                    ("one_visible", "one visible"),
+                    ("together", "together"),
+                )
+            )
+        )
+    auc, bins = row["visibility"], row["reliability"]
+    output.line(
+        f"Visibility, AUC: {number(auc['macro'])} (mean of {auc['parts']} parts), {number(auc['pooled'])} pooled, "
+        f"{number(auc['pooled_base_rates'])} pooled by the parts' base rates; calibration error {number(bins['ece'])}, "
+        f"Brier score {number(bins['brier'])}"
+    )
+    kept = row["kept"]
+    if kept is not None:
+        shares = kept["shares"]
+        output.line(
+            "Error of the surest parts (of the best order): "
+            + ", ".join(
+                f"{share:.0%} {number(shares[f'{share:g}']['error'])} ({number(shares[f'{share:g}']['oracle'])})"
+                for share in SHOWN_SHARES
+            )
+            + f"; expected error {number(kept['expected'])}"
+        )
+    box = row["box"]
+    if box is not None:
+        output.line(
+            f"Predicted box: mean overlap {number(box['mean_iou'])}, "
+            + ", ".join(f"{percent(value)} at least {least}" for least, value in box["share"].items())
+        )
+    output.line("")
+
+
 def show_comparisons(output: Output, comparisons: Sequence[Row]) -> None:
     """Print paired differences with their intervals; positive means that the first named method is better."""
     from partscope.report.tables import number

@@ -4,7 +4,7 @@ from partscope.detectors.base import PartDetector
 from partscope.detectors.channel import ChannelDetector
 from partscope.detectors.linear import LinearDetector
 from partscope.detectors.prior import PriorDetector
-from partscope.detectors.registry import detector_class, detector_methods, register_detector
+from partscope.detectors.registry import default_method, detector_class, detector_methods, register_detector
 from partscope.detectors.transfer import TransferDetector
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PartDetector",
     "PriorDetector",
     "TransferDetector",
+    "default_method",
     "detector_class",
     "detector_methods",
     "register_detector",

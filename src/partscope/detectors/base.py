@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from partscope.dataset import PartDataset, Skipped
+from partscope.detectors.located import Located, stacked
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.queries import Box, Query, check_on_error, make_queries, with_usable_boxes
 from partscope.detectors.registry import ByMethod
@@ -28,9 +29,6 @@ from partscope.progress import track
 if TYPE_CHECKING:
     from partscope.backbones.core import Backbone
 
-#: points (P, 2), found (P,), score (P,), visible (P,) of one image.
-Located = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]
-
 _Self = TypeVar("_Self", bound="PartDetector")
 
 
@@ -43,9 +41,10 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     Parameters
     ----------
-    method: `"channel"` (the paper's: channels of a network that respond to parts), `"linear"` (linear combinations of
-        channels in closed form), `"prior"` (always the median position) or `"transfer"` (the parts of the most similar
-        training image).
+    method: `"linear"` (linear combinations of channels in closed form), `"channel"` (the paper's: channels of a network that
+        respond to parts), `"prior"` (always the median position), `"transfer"` (the parts of the most similar training
+        image) or `"discovered"` (parts that are discovered without marked ones, see :mod:`partscope.discovery`). By default
+        `"linear"`, or `"channel"` where an option is named that only the paper's method has.
     options: the parameters of the method's class.
 
     Attributes
@@ -72,7 +71,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
 
     if TYPE_CHECKING:  # what the metaclass makes of a call
 
-        def __init__(self, method: str = "channel", **options: Any) -> None: ...
+        def __init__(self, method: str | None = None, **options: Any) -> None: ...
 
     # -- what a method defines --------------------------------------------------------------------------------------
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
@@ -250,7 +249,7 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
                 box, overflows = query.clipped_box(image.size) if self.needs_box else (None, False)
                 if self.needs_box and box is None:
                     raise self._no_box(query)
-                located = self._locate(image, box)
+                located = Located(*self._locate(image, box))  # a plain tuple will do
             except (ImageError, DatasetError, OptionError) as error:
                 if on_error == "raise":
                     raise
@@ -273,12 +272,22 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
             return PartPredictions(
                 empty.parts, (), empty.points, empty.found, empty.score, empty.visible, tuple(failures)
             )
-        points, found, score, visible = (np.array(column) for column in zip(*rows, strict=True))
+        points, found, score, visible = (
+            np.array([getattr(row, name) for row in rows]) for name in ("points", "found", "score", "visible")
+        )
         found &= self.prior_.visibility > 0  # a part that no training image shows
         points[~found] = np.nan
         score[~found] = 0.0
         return PartPredictions(
-            self.parts_, tuple(ids), points, found, score, visible & found, tuple(failures)
+            self.parts_,
+            tuple(ids),
+            points,
+            found,
+            score,
+            visible & found,
+            tuple(failures),
+            stacked([row.expected_error for row in rows], len(self.parts_)),
+            stacked([row.box for row in rows], 4),
         )
 
     def _no_box(self, query: Query) -> OptionError:

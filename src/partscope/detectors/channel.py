@@ -10,11 +10,20 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from partscope.arrangement import Arrangement
 from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.centres import concentration, find_centres
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
-from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.base import PartDetector
+from partscope.detectors.channel_arrangement import (
+    evidence_of_parts,
+    gradient_evidence,
+    learn_arrangement,
+    selected_channels,
+)
+from partscope.detectors.linear_options import ARRANGEMENTS
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone, restore_backbone
 from partscope.detectors.queries import Box
@@ -36,6 +45,10 @@ class ChannelDetector(PartDetector):
     found, and believed visible, where its channel has a centre; `score` is the share of the gradient map's mass within a
     tenth of the map's diagonal of that centre.
 
+    With `arrangement="exemplars"`, which is not the paper's, the maps of all selected channels together place the parts
+    (:mod:`partscope.arrangement`); a part is then found wherever some training image showed it, and `score` is the
+    probability that it is visible, `visible` where that is at least 0.5.
+
     Parameters
     ----------
     backbone: a name of the registry, or a :class:`~partscope.backbones.Backbone` around any module.
@@ -50,6 +63,8 @@ class ChannelDetector(PartDetector):
     search: `"shortlist"` computes gradients for the channels whose *activation* centres rank among the best of some part
         alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does.
     shortlist: channels kept per part by the shortlist.
+    arrangement: `"none"`, the paper's: each part for itself; or `"exemplars"`, which costs `fit` one more pass over the
+        images, with the gradients of the selected channels.
     scan_folder: where `fit` keeps the centres as it goes, so that a killed fit can be continued; in memory by default.
 
     Attributes
@@ -58,6 +73,7 @@ class ChannelDetector(PartDetector):
     spec_: how a channel becomes a point, every default filled in.
     ranking_: the candidate channels of each part with their costs.
     channels_: the selected channel of each part, by name; a part that no training image shows is missing.
+    arrangement_: the spatial model, or None.
 
     Raises
     ------
@@ -68,6 +84,7 @@ class ChannelDetector(PartDetector):
     spec_: CentreSpec
     ranking_: Ranking
     channels_: dict[str, int]
+    arrangement_: Arrangement | None
 
     def __init__(
         self,
@@ -84,6 +101,7 @@ class ChannelDetector(PartDetector):
         sigma: float = 3.0,
         search: str = "shortlist",
         shortlist: int = 4,
+        arrangement: str = "none",
         scan_folder: str | Path | None = None,
     ) -> None:
         self.backbone = backbone
@@ -99,6 +117,7 @@ class ChannelDetector(PartDetector):
         self.sigma = sigma
         self.search = search
         self.shortlist = shortlist
+        self.arrangement = arrangement
         self.scan_folder = scan_folder
 
     @property
@@ -117,6 +136,7 @@ class ChannelDetector(PartDetector):
             ("rule", self.rule, RULES),
             ("normalise", self.normalise, NORMALISERS),
             ("search", self.search, SEARCHES),
+            ("arrangement", self.arrangement, ARRANGEMENTS),
         ):
             if value not in known:
                 raise OptionError(f"{what} must be one of {', '.join(known)}, not {value!r}.")
@@ -163,6 +183,10 @@ class ChannelDetector(PartDetector):
             normalise=self.normalise,
         )
         self._select()
+        self.arrangement_ = None
+        if self.arrangement == "exemplars":
+            place = None if folder is None else folder / "evidence"
+            self.arrangement_ = learn_arrangement(self, dataset[usable], folder=place, progress=progress)
 
     def _select(self) -> None:
         winners = zip(self.ranking_.parts, self.ranking_.best.tolist(), strict=True)
@@ -178,12 +202,14 @@ class ChannelDetector(PartDetector):
         """
         spec = self.spec_
         seen = view(self.backbone_.preprocessing, image, spec.region, box)
-        channels = sorted(set(self.channels_.values()))
+        channels = selected_channels(self)
         return channels, gradient_maps(self.backbone_, seen.inputs, channels, reduction=spec.reduction), seen
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
-        spec = self.spec_
         channels, maps, seen = self.part_maps(image, box)
+        if self.arrangement_ is not None:
+            return self._arranged(self.arrangement_, maps, seen)
+        spec = self.spec_
         centres = find_centres(maps, spec.centre, seen.mask, **spec.options)
         share = concentration(maps, centres.points, seen.mask)
         in_image = seen.to_image(centres.points.cpu().double()).numpy()
@@ -195,7 +221,16 @@ class ChannelDetector(PartDetector):
                 points[p] = in_image[row[self.channels_[part]]]
                 score[p] = float(share[row[self.channels_[part]]])
         found = np.isfinite(points).all(axis=1)
-        return points, found, score, found.copy()
+        return Located(points, found, score, found.copy())
+
+    def _arranged(self, arrangement: Arrangement, maps: torch.Tensor, seen: View) -> Located:
+        evidence = evidence_of_parts(gradient_evidence(maps, seen.mask), self)
+        arranged = arrangement.infer(evidence, seen.extent)
+        points = np.clip(arranged.points, 0.0, 1.0) * np.array(seen.extent) + np.array(seen.origin)
+        found = np.array([part in self.channels_ for part in self.parts_])
+        points[~found] = np.nan
+        score = np.where(found, arranged.visibility, 0.0)
+        return Located(points, found, score, found & (score >= 0.5), arranged.expected_error, arranged.box)
 
     def _info(self) -> dict[str, Any]:
         backbone = self.backbone_
@@ -204,7 +239,7 @@ class ChannelDetector(PartDetector):
             "backbone": backbone.name,
             "layer": backbone.layer,
             "input_size": backbone.input_size,
-            "centre": self.centre,
+            "centre": self.centre if self.arrangement == "none" else f"{self.centre} + {self.arrangement}",
             "region": self.region,
         }
 
@@ -217,7 +252,11 @@ class ChannelDetector(PartDetector):
             "missing": ranking.missing,
             "images": ranking.images,
         }
-        return tensors, {"backbone": self.backbone_.describe(), "quantile": self.spec_.quantile}
+        config = {"backbone": self.backbone_.describe(), "quantile": self.spec_.quantile}
+        if self.arrangement_ is not None:
+            arrays, config["arrangement"] = self.arrangement_.state()
+            tensors.update({f"arrangement.{key}": value for key, value in arrays.items()})
+        return tensors, config
 
     def _restore(self, tensors: Tensors, config: Fields, backbone: Backbone | None) -> None:
         spec = self._spec(config.take("quantile", float))
@@ -240,3 +279,7 @@ class ChannelDetector(PartDetector):
         self.spec_ = spec
         self.ranking_ = Ranking(self.parts_, channels, cost, order, missing, images)
         self._select()
+        self.arrangement_ = None
+        if "arrangement" in config:
+            values = config.take("arrangement", dict)
+            self.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values)

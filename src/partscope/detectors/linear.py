@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,27 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from partscope.arrangement import Arrangement
 from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.dataset import PartDataset
-from partscope.detectors.base import Located, PartDetector
-from partscope.detectors.linear_learning import FEW_IMAGES, learn
+from partscope.detectors.base import PartDetector
+from partscope.detectors.linear_arranging import arrange, features_at
+from partscope.detectors.linear_learning import Learned, learn, with_mirrored
+from partscope.detectors.linear_options import candidates_of, check_arrangement, check_memory, flips_of
 from partscope.detectors.linear_state import linear_state, restore_linear
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone
 from partscope.detectors.queries import Box, with_usable_boxes
 from partscope.detectors.registry import register_detector
 from partscope.errors import OptionError, PartscopeWarning
-from partscope.grids import REACH, FeatureGrids, default_layers
+from partscope.grid_layers import CHOSEN_SIZES, default_layers
+from partscope.grids import REACH, FeatureGrids
 from partscope.linear import Discriminants, Statistics, decode, presence, solve
 from partscope.linear.channels import strongest_channels
+from partscope.linear.mirroring import MirrorMap, MirrorSums
 from partscope.linear.record import TrainingRecord
-from partscope.linear.shrinkage import SHRINKAGES, evidence_maps
+from partscope.linear.shrinkage import evidence_maps
 from partscope.prior import StaticPrior
 from partscope.views import View, box_mask, needs_box, view
-
-ARRANGEMENTS = ("exemplars", "none")
 
 _Self = TypeVar("_Self", bound="LinearDetector")
 
@@ -48,15 +53,18 @@ class LinearDetector(PartDetector):
     Parameters
     ----------
     backbone: a name of the registry, or a :class:`~partscope.backbones.Backbone` around any module.
-    layers: names of the layers to combine, the deepest last; by default :func:`~partscope.grids.default_layers`.
+    layers: names of the layers to combine, the deepest last; by default :func:`~partscope.grid_layers.default_layers`.
     context: those of `layers` that are also looked at in the eight places around a cell; by default those of the default
         layers, and none where `layers` are given.
     reach: distance of these places, as a share of the input's side.
-    input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name.
+    input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name. Without
+        `input_size`, that of :data:`~partscope.grid_layers.CHOSEN_SIZES`, or the network's own.
     region: `"image"` (nothing about a box is used), `"mask"` (evidence outside the box does not count) or `"crop"`, see
         :mod:`partscope.views`.
     shrinkage: `"auto"` (chosen by leaving images out), or a positive number in units of the mean variance of a feature.
-    flips: learn from mirror images too: True, False, or `"auto"` (with 60 images or fewer).
+    flips: learn from mirror images too: True (each costs a pass), `"mapped"` (one in eight is passed, and what it shows of
+        mirroring stands for the others, see :mod:`partscope.linear.mirroring`), False, or `"auto"` (True with 60 images or
+        fewer, else `"mapped"`).
     arrangement: `"exemplars"`, or `"none"`, where each part is placed by its own evidence.
     memory: bytes of features that `fit` may keep to make held-out evidence. Where those of all images do not fit, the
         shrinkage and the arrangement are learned from evenly spaced images that do.
@@ -69,7 +77,8 @@ class LinearDetector(PartDetector):
     discriminants_: weights and biases.
     shrinkage_: the shrinkage that was used.
     shrinkage_errors_: held-out error (distance / diagonal) of each value that was tried.
-    flips_used_: whether mirror images were learned from.
+    flips_used_: how mirror images were learned from: `"all"`, `"mapped"` or `"none"`.
+    mirror_sums_: what mirroring does to the features, as sums over images.
     record_: annotation and held-out evidence of the training images.
     arrangement_: the spatial model, or None.
 
@@ -84,9 +93,11 @@ class LinearDetector(PartDetector):
     discriminants_: Discriminants
     shrinkage_: float
     shrinkage_errors_: dict[float, float]
-    flips_used_: bool
+    flips_used_: str
+    mirror_sums_: MirrorSums
     record_: TrainingRecord
     arrangement_: Arrangement | None
+    _mirroring: MirrorMap | None
 
     def __init__(
         self,
@@ -121,14 +132,20 @@ class LinearDetector(PartDetector):
 
     # -- learning ---------------------------------------------------------------------------------------------------
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
-        candidates = self._candidates()
-        self._check_options()
+        needs_box(self.region)
+        candidates = candidates_of(self.shrinkage)
+        check_arrangement(self.arrangement)
+        check_memory(self.memory)
+        flips = flips_of(self.flips, len(dataset))
         layer = None if self.layers is None else list(self.layers)[-1]
+        size = self.input_size
+        if size is None and isinstance(self.backbone, str):
+            size = CHOSEN_SIZES.get(self.backbone)
         backbone = make_backbone(
-            self.backbone, layer if isinstance(self.backbone, str) else None, self.input_size, self.weights
+            self.backbone, layer if isinstance(self.backbone, str) else None, size, self.weights
         )
         grids = self._make_grids(backbone)
-        self.flips_used_ = self._with_flips(len(dataset))
+        self.flips_used_ = flips
         learned = learn(
             dataset,
             grids,
@@ -143,7 +160,7 @@ class LinearDetector(PartDetector):
         self.backbone_ = backbone
         self.grids_ = grids
         self.shrinkage_errors_ = learned.errors
-        self._conclude(learned.statistics, learned.record, learned.shrinkage)
+        self._conclude(learned)
 
     def partial_fit(
         self: _Self, dataset: PartDataset, *, on_error: str = "raise", progress: bool = False
@@ -184,7 +201,12 @@ class LinearDetector(PartDetector):
         )
         self.skipped_ += skipped + learned.skipped
         self._conclude(
-            self.statistics_ + learned.statistics, self.record_.joined(learned.record), self.shrinkage_
+            replace(
+                learned,
+                statistics=self.statistics_ + learned.statistics,
+                mirror_sums=self.mirror_sums_ + learned.mirror_sums,
+                record=self.record_.joined(learned.record),
+            )
         )
         return self
 
@@ -219,7 +241,15 @@ class LinearDetector(PartDetector):
             known=self.discriminants_,
             progress=progress,
         )
-        self._conclude(self.statistics_ - learned.statistics, record, self.shrinkage_)
+        self._conclude(
+            replace(
+                learned,
+                statistics=self.statistics_ - learned.statistics,
+                mirror_sums=self.mirror_sums_ - learned.mirror_sums,
+                record=record,
+                held=[],
+            )
+        )
         return self
 
     def merge(self: _Self, *others: LinearDetector) -> _Self:
@@ -234,7 +264,7 @@ class LinearDetector(PartDetector):
         BackboneError: another network.
         """
         check_is_fitted(self, "train_ids_")
-        total, record = self.statistics_, self.record_
+        total, record, sums = self.statistics_, self.record_, self.mirror_sums_
         weighted = len(record) * np.log(self.shrinkage_)
         for other in others:
             check_is_fitted(other, "train_ids_")
@@ -245,17 +275,20 @@ class LinearDetector(PartDetector):
                 )
             total = total + other.statistics_
             record = record.joined(other.record_)
+            sums = sums + other.mirror_sums_
             weighted += len(other.record_) * np.log(other.shrinkage_)
         same = all(other.shrinkage_ == self.shrinkage_ for other in others)
         shrinkage = self.shrinkage_ if same else float(np.exp(weighted / len(record)))
-        self._conclude(total, record, shrinkage)
+        self._conclude(Learned(total, sums, record, shrinkage, {}, (), []))
         return self
 
-    def _conclude(self, statistics: Statistics, record: TrainingRecord, shrinkage: float) -> None:
-        """Take what follows from the statistics and the record."""
-        self.statistics_ = statistics
+    def _conclude(self, learned: Learned) -> None:
+        """Take what follows from statistics and record; of the last of the record's images the features are at hand."""
+        record = learned.record
+        self.statistics_ = learned.statistics
+        self.mirror_sums_ = learned.mirror_sums
         self.record_ = record
-        self.shrinkage_ = shrinkage
+        self.shrinkage_ = learned.shrinkage
         if len(record) < len(self.parts_):
             warnings.warn(
                 f"{len(record)} training images are fewer than the {len(self.parts_)} parts; expect large errors, and mark "
@@ -263,59 +296,23 @@ class LinearDetector(PartDetector):
                 PartscopeWarning,
                 stacklevel=5,
             )
-        self.discriminants_ = solve(statistics, shrinkage)
+        self._mirroring = None if self.flips_used_ == "none" else MirrorMap.of(self.mirror_sums_, self.grids_)
+        both = with_mirrored(self.statistics_, self._mirroring, self.flips_used_, self.mirror_)
+        self.discriminants_ = solve(both, self.shrinkage_)
         annotation = record.as_dataset(self.parts_, self.mirror_)
         self.prior_ = StaticPrior.fit(annotation)
         self.train_ids_ = record.ids
-        self.arrangement_ = self._arrange(annotation)
-
-    def _arrange(self, annotation: PartDataset) -> Arrangement | None:
-        """Learn the arrangement of the parts from the images that have held-out evidence."""
-        record = self.record_
-        visible = record.visible[record.held]
-        if self.arrangement == "none" or len(visible) < 2 or not visible.any():
-            return None
-        origin, extent = np.zeros((len(record), 2)), record.sizes
-        if self.region == "crop":
-            origin, extent = record.boxes[:, :2], record.boxes[:, 2:]
-        points = (annotation.points - origin[:, None]) / extent[:, None]
-        return Arrangement.fit(
-            points[record.held],
-            visible,
-            extent[record.held],
-            self.mirror_,
-            record.evidence.astype(np.float32),
-        )
-
-    # -- options ----------------------------------------------------------------------------------------------------
-    def _check_options(self) -> None:
-        needs_box(self.region)
-        if self.arrangement not in ARRANGEMENTS:
-            raise OptionError(
-                f"arrangement must be one of {', '.join(ARRANGEMENTS)}, not {self.arrangement!r}."
+        self.arrangement_ = None
+        if self.arrangement != "none":
+            self.arrangement_, self.record_ = arrange(
+                record, self.grids_, self.region, self.mirror_, self._mirroring, learned.held
             )
-        if self.flips not in (True, False, "auto"):
-            raise OptionError(f"flips must be True, False or 'auto', not {self.flips!r}.")
-        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 0:
-            raise OptionError(f"memory must be a number of bytes, not {self.memory!r}.")
 
-    def _candidates(self) -> Sequence[float]:
-        if self.shrinkage == "auto":
-            return SHRINKAGES
-        if isinstance(self.shrinkage, (int, float)) and 0 < self.shrinkage < float("inf"):
-            return (float(self.shrinkage),)
-        raise OptionError(f"shrinkage must be 'auto' or a positive number, not {self.shrinkage!r}.")
-
-    def _with_flips(self, images: int) -> bool:
-        return self.flips is True or (self.flips == "auto" and images <= FEW_IMAGES)
-
+    # -- what depends on the options ------------------------------------------------------------------------------
     def _make_grids(self, backbone: Backbone) -> FeatureGrids:
-        layers, context = default_layers(backbone)
-        if self.layers is not None:
-            layers, context = tuple(self.layers), ()
-        return FeatureGrids(
-            backbone, layers, context if self.context is None else tuple(self.context), self.reach
-        )
+        layers, context = default_layers(backbone) if self.layers is None else (tuple(self.layers), ())
+        context = context if self.context is None else tuple(self.context)
+        return FeatureGrids(backbone, layers, context, self.reach)
 
     def _feature_options(self) -> tuple[object, ...]:
         grids = self.grids_
@@ -339,14 +336,18 @@ class LinearDetector(PartDetector):
         box: `(x, y, width, height)` in pixels, needed where `needs_box`.
         """
         check_is_fitted(self, "train_ids_")
-        region = "crop" if self.region == "crop" else "image"
-        seen = view(self.backbone_.preprocessing, image, region, box)
-        maps = [features[0] for features in self.grids_(seen.inputs[None])]
+        maps, seen = self._maps(image, box)
         return evidence_maps(self.grids_, maps, self.discriminants_), seen
 
+    def _maps(self, image: Image.Image, box: Box | None) -> tuple[list[Tensor], View]:
+        region = "crop" if self.region == "crop" else "image"
+        seen = view(self.backbone_.preprocessing, image, region, box)
+        return [features[0] for features in self.grids_(seen.inputs[None])], seen
+
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
-        maps, seen = self.evidence(image, box)
-        mask = None
+        layers, seen = self._maps(image, box)
+        maps = evidence_maps(self.grids_, layers, self.discriminants_)
+        mask = expected_error = predicted = None
         if self.region == "mask" and box is not None:
             mask = box_mask(self.grids_.grid, seen.extent, box).numpy()
         if self.arrangement_ is None:
@@ -354,13 +355,16 @@ class LinearDetector(PartDetector):
         else:
             if mask is not None:
                 maps = np.where(mask, maps, maps.min(axis=(1, 2), keepdims=True))
-            arranged = self.arrangement_.infer(maps, seen.extent)
+            arranged = self.arrangement_.infer(
+                maps, seen.extent, lambda at: features_at(self.grids_, layers, at)
+            )
             shares, score = np.clip(arranged.points, 0.0, 1.0), arranged.visibility
+            expected_error, predicted = arranged.expected_error, arranged.box
         points = shares * np.array(seen.extent) + np.array(seen.origin)
         found = self.statistics_.shown > 0
         points[~found] = np.nan
         score = np.where(found, score, 0.0)
-        return points, found, score, found & (score >= 0.5)
+        return Located(points, found, score, found & (score >= 0.5), expected_error, predicted)
 
     def strongest_channels(self, part: str, n: int = 10) -> list[tuple[str, int, float]]:
         """Return the channels that say most about a part: layer, channel, and weight times the channel's spread.

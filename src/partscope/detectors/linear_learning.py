@@ -16,14 +16,12 @@ from partscope.errors import DatasetError, ImageError
 from partscope.grids import FeatureGrids
 from partscope.linear.collection import Collector
 from partscope.linear.discriminant import Discriminants
+from partscope.linear.mirroring import MirrorMap, MirrorSums
 from partscope.linear.record import TrainingRecord
-from partscope.linear.shrinkage import FOLDS, choose_shrinkage, evidence_maps
+from partscope.linear.shrinkage import FOLDS, HeldImage, choose_shrinkage, evidence_maps
 from partscope.linear.statistics import Statistics
 from partscope.progress import track
 from partscope.views import view
-
-#: `flips="auto"` adds mirror images up to this many training images: they cost as many passes again, and help little then.
-FEW_IMAGES = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +31,21 @@ class Learned:
     Parameters
     ----------
     statistics: of all images.
+    mirror_sums: what mirroring does to the features.
     record: annotation and held-out evidence.
     shrinkage: the chosen value, or the only candidate.
     errors: held-out error of each value that was tried.
     skipped: images that could not be read.
+    held: the images whose features were kept, in the order of the record's evidence.
     """
 
     statistics: Statistics
+    mirror_sums: MirrorSums
     record: TrainingRecord
     shrinkage: float
     errors: dict[float, float]
     skipped: tuple[Skipped, ...]
+    held: list[HeldImage]
 
 
 def learn(
@@ -51,7 +53,7 @@ def learn(
     grids: FeatureGrids,
     region: str,
     *,
-    flips: bool,
+    flips: str,
     memory: int,
     candidates: Sequence[float],
     known: Discriminants | None = None,
@@ -63,7 +65,7 @@ def learn(
     Parameters
     ----------
     region: what the network sees, see :mod:`partscope.views`; "mask" as "image".
-    flips: add mirror images.
+    flips: how mirror images are learned from, see :mod:`partscope.linear.collection`.
     memory: bytes of features that may be kept for held-out evidence.
     candidates: shrinkages to choose from.
     known: discriminants of other images, which give the held-out evidence; by default groups of images are left out in
@@ -96,16 +98,30 @@ def learn(
     collector.finish()
     statistics = reduce(add, collector.statistics)
     used = dataset[read]
+    sums = collector.mirror_sums
     if known is None:
-        choice = choose_shrinkage(grids, collector.statistics, collector.held, candidates)
+        mirroring = MirrorMap.of(sums, grids)
+        groups = [with_mirrored(part, mirroring, flips, dataset.mirror) for part in collector.statistics]
+        choice = choose_shrinkage(grids, groups, collector.held, candidates)
         record = TrainingRecord.of(used, choice.indices, choice.evidence)
-        return Learned(statistics, record, choice.shrinkage, choice.errors, tuple(skipped))
+        held_images = collector.held if len(choice.indices) else []
+        return Learned(statistics, sums, record, choice.shrinkage, choice.errors, tuple(skipped), held_images)
     indices = np.array([image.index for image in collector.held], dtype=np.intp)
     rows, columns = grids.grid
     evidence = np.zeros((len(indices), len(dataset.parts), rows, columns), dtype=np.float32)
     for row, held in enumerate(collector.held):
         evidence[row] = evidence_maps(grids, held.maps, known)
-    return Learned(statistics, TrainingRecord.of(used, indices, evidence), candidates[0], {}, tuple(skipped))
+    record = TrainingRecord.of(used, indices, evidence)
+    return Learned(statistics, sums, record, candidates[0], {}, tuple(skipped), collector.held)
+
+
+def with_mirrored(
+    statistics: Statistics, mirroring: MirrorMap | None, flips: str, mirror: NDArray[np.intp]
+) -> Statistics:
+    """Return statistics with those of the mirror images added, where the mirror map stands for their passes."""
+    if flips != "mapped" or mirroring is None:
+        return statistics
+    return statistics + mirroring.statistics(statistics, mirror)
 
 
 def _lengths(dataset: PartDataset) -> NDArray[np.float64]:

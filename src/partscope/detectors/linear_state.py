@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from partscope.arrangement import Arrangement
 from partscope.backbones import Backbone
+from partscope.detectors.linear_arranging import with_mirror_images
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import restore_backbone
 from partscope.grids import FeatureGrids
 from partscope.linear import Discriminants, Statistics
+from partscope.linear.collection import FLIPS
+from partscope.linear.mirroring import MirrorMap, MirrorSums
 from partscope.linear.record import TrainingRecord
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ def linear_state(detector: LinearDetector) -> tuple[dict[str, NDArray[Any]], dic
         "bias": detector.discriminants_.bias,
     }
     tensors.update({f"statistics.{key}": value for key, value in detector.statistics_.to_arrays().items()})
+    tensors.update({f"mirroring.{key}": value for key, value in detector.mirror_sums_.to_arrays().items()})
     tensors.update({f"record.{key}": value for key, value in detector.record_.to_arrays().items()})
     config: dict[str, Any] = {
         "backbone": detector.backbone_.describe(),
@@ -67,11 +71,21 @@ def restore_linear(
     detector.shrinkage_ = config.take("shrinkage", float)
     errors = config.take("shrinkage_errors", list)
     detector.shrinkage_errors_ = {float(value): float(error) for value, error in errors}
-    detector.flips_used_ = config.take("flips", bool)
+    detector.flips_used_ = config.take("flips", str)
+    if detector.flips_used_ not in FLIPS:
+        raise ValueError(f"flips must be one of {', '.join(FLIPS)}, not {detector.flips_used_!r}")
+    detector.mirror_sums_ = MirrorSums.from_arrays(tensors.under("mirroring."))
+    if [len(total) for total in detector.mirror_sums_.total] != [k for k, _, _ in detector.grids_.shapes]:
+        raise ValueError("the sums of mirror images are of other layers")
+    learned = detector.flips_used_ != "none"
+    detector._mirroring = MirrorMap.of(detector.mirror_sums_, detector.grids_) if learned else None
     detector.arrangement_ = None
     if config.take("arrangement", object) is not None:
         values = config.take("arrangement", dict)
-        detector.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values)
+        features = with_mirror_images(
+            detector.record_.features.astype(np.float32), detector._mirroring, detector.mirror_
+        )
+        detector.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values, features)
     if isinstance(detector.backbone, Backbone):
         # An object in place of a name brings these with it; a later fit would refuse both.
         detector.input_size = detector.weights = None

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partscope.dataset import PartDataset
-from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.base import PartDetector
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.queries import Box
 from partscope.detectors.registry import register_detector
@@ -58,7 +59,7 @@ class PriorDetector(PartDetector):
             points = self.prior_.positions([image.size], [box], "box")[0]
         found = np.isfinite(points).all(axis=1)
         rate = self.prior_.visibility.copy()
-        return points, found, rate, rate >= 0.5
+        return Located(points, found, rate, rate >= 0.5)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         return {}, {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from partscope.errors import OptionError
@@ -11,7 +12,14 @@ from partscope.errors import OptionError
 if TYPE_CHECKING:
     from partscope.detectors.base import PartDetector
 
+#: What users are served best by (docs/results.md), and the paper's.
+DEFAULT_METHODS = ("linear", "channel")
+
 _METHODS: dict[str, type[PartDetector]] = {}
+
+#: Methods of rooms that build on the detectors, and so are imported when they are first asked for.
+_ELSEWHERE = {"discovered": "partscope.discovery"}
+
 _D = TypeVar("_D", bound="type[PartDetector]")
 
 
@@ -28,23 +36,40 @@ def register_detector(method: str) -> Callable[[_D], _D]:
 
 def detector_class(method: str) -> type[PartDetector]:
     """Return the class registered for `method`; an OptionError names the methods there are."""
+    if method not in _METHODS and method in _ELSEWHERE:
+        importlib.import_module(_ELSEWHERE[method])
     if method not in _METHODS:
-        raise OptionError(f"there is no method {method!r}; the methods are {', '.join(sorted(_METHODS))}.")
+        raise OptionError(f"there is no method {method!r}; the methods are {', '.join(detector_methods())}.")
     return _METHODS[method]
 
 
 def detector_methods() -> tuple[str, ...]:
     """Return the names of the registered methods."""
-    return tuple(sorted(_METHODS))
+    return tuple(sorted({*_METHODS, *_ELSEWHERE}))
 
 
-def make_detector(method: str = "channel", **options: Any) -> PartDetector:
+def default_method(options: Iterable[str]) -> str:
+    """Return the method where none is named: the first of `DEFAULT_METHODS` that has all the options, or the first.
+
+    So the paper's method is had by naming one of its options, such as `centre`, as well as by its name.
+    """
+    names = set(options)
+    for method in DEFAULT_METHODS:
+        if names <= set(inspect.signature(_METHODS[method].__init__).parameters):
+            return method
+    return DEFAULT_METHODS[0]
+
+
+def make_detector(method: str | None = None, **options: Any) -> PartDetector:
     """Return an unfitted detector of `method`: what a call of :class:`PartDetector` does.
+
+    Without a method it is that of :func:`default_method`.
 
     Raises
     ------
     OptionError: unknown method, or an option that the method does not have.
     """
+    method = default_method(options) if method is None else method
     cls = detector_class(method)
     known = list(inspect.signature(cls.__init__).parameters)[1:]
     for name in options:

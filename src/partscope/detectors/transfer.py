@@ -17,7 +17,8 @@ from PIL import Image
 from skimage.feature import hog
 
 from partscope.dataset import PartDataset, Skipped
-from partscope.detectors.base import Located, PartDetector
+from partscope.detectors.base import PartDetector
+from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.queries import Box, Query
 from partscope.detectors.registry import register_detector
@@ -144,7 +145,7 @@ class TransferDetector(PartDetector):
         points = np.asarray(box[:2]) + relative * np.asarray(box[2:])
         found = np.isfinite(points).all(axis=1)
         score = np.full(len(points), np.clip(1.0 - distance**2 / (2 * _BLOCKS), 0.0, 1.0))
-        return points, found, score, found.copy()
+        return Located(points, found, score, found.copy())
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         return {"features": self.features_, "positions": self.positions_}, {"hog": _SETTINGS}

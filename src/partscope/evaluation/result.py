@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from partscope import metrics
 from partscope.dataset import Skipped
+from partscope.evaluation.confidence import confidence_rows
 from partscope.prior import Frame
 
 FloatArray = NDArray[np.float64]
@@ -38,6 +39,10 @@ class Evaluation:
     reference: which of the two the method is held against.
     intervals: 95 % percentile bootstrap over images, `(2,)` for `"diagonal"` and `"axes"`, `(2, P)` for `"parts"`.
     exchanged, wrong_side: definitions (a) and (b) of exchanged sides.
+    score: (N, P) how strongly the method believes that each part is visible; 0 where not found.
+    expected_error: (N, P) expected errors divided by the scale, where the method gives them; None for a method that does not.
+    overlap: (N,) intersection over union of the predicted with the marked box, NaN where none is marked; None for a method
+        that predicts none.
     oks: (N,) object keypoint similarity, where sigmas were given.
     info: `method, backbone, layer, input_size, centre, region`.
     notes: counted remarks; skipped, failures: images left out, with the reason.
@@ -56,6 +61,9 @@ class Evaluation:
     intervals: Mapping[str, FloatArray]
     exchanged: metrics.SideCount
     wrong_side: metrics.SideCount
+    score: FloatArray
+    expected_error: FloatArray | None
+    overlap: FloatArray | None
     oks: FloatArray | None
     normaliser: metrics.Normaliser
     info: Mapping[str, Any]
@@ -95,6 +103,23 @@ class Evaluation:
         """1 − error/prior error; NaN without a prior."""
         return metrics.skill(self.error, self.prior_error)
 
+    @property
+    def visibility_auc(self) -> metrics.VisibilityAUC:
+        """How well the scores rank visible parts before hidden ones."""
+        return metrics.visibility_auc(self.score, self.visible)
+
+    @property
+    def reliability(self) -> metrics.Reliability:
+        """How far the scores can be read as the probability that a part is visible."""
+        return metrics.reliability(self.score, self.visible)
+
+    @property
+    def risk_coverage(self) -> metrics.RiskCoverage | None:
+        """Error of the parts kept, where the method says which it is sure of."""
+        if self.expected_error is None:
+            return None
+        return metrics.risk_coverage(self.errors, self.expected_error)
+
     def pck(self, alpha: float = 0.1) -> float:
         """Return the share of pairs whose distance is at most α·max(w, h); NaN in pixels."""
         return metrics.mean(metrics.pck(self.distances, self.reach, alpha))
@@ -126,7 +151,9 @@ class Evaluation:
             "exchanged_sides": {
                 "both_visible": _side_row(self.exchanged),
                 "one_visible": _side_row(self.wrong_side),
+                "together": _side_row(self.exchanged + self.wrong_side),
             },
+            **confidence_rows(self),
             "per_part": {name: self._part_row(p) for p, name in enumerate(self.parts)},
             "skipped": len(self.skipped),
             "failures": len(self.failures),

@@ -142,6 +142,13 @@ def evaluate(
         },
         exchanged=metrics.exchanged_sides(shown, points, pairs, np.hypot(sides[:, 0], sides[:, 1])),
         wrong_side=metrics.wrong_sides(np.where(found, score, 0.0), visible, pairs),
+        score=np.where(found, score, 0.0),
+        expected_error=None
+        if predictions.expected_error is None
+        else predictions.expected_error[take] / diagonal[:, None],
+        overlap=None
+        if predictions.boxes is None
+        else metrics.box_overlap(predictions.boxes[np.array(guess_rows)[keep]], boxes),
         oks=None if sigmas is None else metrics.oks(distances, sides.prod(axis=1), _sigmas(sigmas, parts)),
         normaliser=normaliser,
         info=about,

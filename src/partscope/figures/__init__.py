@@ -6,7 +6,9 @@ Charts are matplotlib figures and need the extra `plot`; overlays need Pillow al
 from partscope.figures.accuracy import Curve, figure_accuracy
 from partscope.figures.canvas import figure_bytes, save_figure
 from partscope.figures.classification import Decision, figure_confusion, figure_decisions
+from partscope.figures.confidence import figure_reliability, figure_risk_coverage
 from partscope.figures.curves import figure_error_curves, figure_part_errors, share_band, share_within
+from partscope.figures.evidence import figure_evidence
 from partscope.figures.gradients import figure_maps
 from partscope.figures.method import figure_method
 from partscope.figures.overlay import draw_parts
@@ -23,10 +25,13 @@ __all__ = [
     "figure_confusion",
     "figure_decisions",
     "figure_error_curves",
+    "figure_evidence",
     "figure_maps",
     "figure_method",
     "figure_part_errors",
     "figure_ranking",
+    "figure_reliability",
+    "figure_risk_coverage",
     "figure_robustness",
     "figure_shared_channels",
     "part_colours",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from partscope.grids import FeatureGrids
+from partscope.linear.mirroring import MirrorSums
 from partscope.linear.shrinkage import HeldImage, compact
 from partscope.linear.statistics import Statistics
 from partscope.views import View
@@ -18,6 +19,11 @@ CELLS = 48
 
 #: Images whose products are formed at once.
 BLOCK = 16
+
+#: How mirror images are learned from: from their own passes, from those of a few and the map that these show, or not.
+FLIPS = ("all", "mapped", "none")
+#: With "mapped", one image in so many is passed mirrored too.
+MAPPED_EVERY = 8
 
 FloatArray = NDArray[np.float64]
 
@@ -30,17 +36,18 @@ class Collector:
     grids: the network's features.
     mirror: (P,) index of the part that each part becomes in a mirrored image.
     folds: number of groups; image i belongs to the group i mod folds.
-    flips: also add each image's mirror image.
+    flips: one of `FLIPS`; with `"all"` each image's mirror image is added to the statistics.
     memory: bytes of features that may be kept.
     images: number of images that will come. Where their features would not fit into `memory`, those of evenly spaced
         images are kept.
     """
 
     def __init__(
-        self, grids: FeatureGrids, mirror: NDArray[np.intp], folds: int, flips: bool, memory: int, images: int
+        self, grids: FeatureGrids, mirror: NDArray[np.intp], folds: int, flips: str, memory: int, images: int
     ) -> None:
         self.grids = grids
         self.statistics = [Statistics.zeros(len(mirror), grids.features) for _ in range(folds)]
+        self.mirror_sums = MirrorSums.zeros([channels for channels, _, _ in grids.shapes])
         self.held: list[HeldImage] = []
         self._mirror = mirror
         self._flips = flips
@@ -75,8 +82,10 @@ class Collector:
         self._waiting[fold].append((self.grids.sample(maps, cells), self.grids.sample(maps, shares), visible))
         if self._keeps(index, maps):
             self.held.append(HeldImage(index, fold, compact(maps), shares, visible, extent / length))
-        if self._flips:
+        if self._flips == "all" or (self._flips == "mapped" and _is_mapped(name)):
             flipped = [features[0] for features in self.grids(seen.inputs.flip(-1)[None])]
+            self.mirror_sums.add(maps, flipped)
+        if self._flips == "all":
             mirrored = np.stack([1 - shares[self._mirror, 0], shares[self._mirror, 1]], axis=1)
             at_parts = self.grids.sample(flipped, mirrored)
             self._waiting[fold].append((self.grids.sample(flipped, cells), at_parts, visible[self._mirror]))
@@ -98,6 +107,11 @@ class Collector:
         each = sum(2 * features.nelement() for features in maps)
         every = -(-self._images * each // max(self._memory, 1))
         return self._memory >= each and index // len(self.statistics) % max(every, 1) == 0
+
+
+def _is_mapped(name: str) -> bool:
+    """Whether an image shows what mirroring does to features; its id alone decides, so that shards agree."""
+    return zlib.crc32(name.encode()) % MAPPED_EVERY == 0
 
 
 def _background(name: str, grids: FeatureGrids) -> FloatArray:

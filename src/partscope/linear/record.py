@@ -21,6 +21,10 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
+#: What is kept in half precision; model files hold the same bits as integers.
+_HALVES = ("evidence", "features")
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingRecord:
     """N training images.
@@ -34,6 +38,8 @@ class TrainingRecord:
     boxes: (N, 4), NaN rows where there is none.
     held: (N,) whether there is held-out evidence.
     evidence: (number of held, P, h, w) float16, made by discriminants that had not seen the image.
+    features: (number of held, P, F) float16, the network's features at the points where the parts were found; F is 0
+        without a spatial model.
     """
 
     ids: tuple[str, ...]
@@ -43,6 +49,7 @@ class TrainingRecord:
     boxes: FloatArray
     held: BoolArray
     evidence: NDArray[np.float16]
+    features: NDArray[np.float16]
 
     @classmethod
     def of(
@@ -53,7 +60,10 @@ class TrainingRecord:
         held[indices] = True
         limit = float(np.finfo(np.float16).max)
         kept = np.clip(evidence, -limit, limit).astype(np.float16)
-        return cls(dataset.ids, dataset.points, dataset.visible, dataset.sizes, dataset.boxes, held, kept)
+        none = np.zeros((len(kept), len(dataset.parts), 0), dtype=np.float16)
+        return cls(
+            dataset.ids, dataset.points, dataset.visible, dataset.sizes, dataset.boxes, held, kept, none
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,12 +81,11 @@ class TrainingRecord:
                 f"{len(twice)} images were already learned from, among them {min(twice)}; forget them first, or leave them "
                 "out."
             )
-        arrays = {
-            field.name: np.concatenate([getattr(self, field.name), getattr(other, field.name)])
-            for field in fields(self)
-            if field.name != "ids"
-        }
-        return replace(self, ids=self.ids + other.ids, **arrays)
+        names = [field.name for field in fields(self) if field.name not in ("ids", "features")]
+        arrays = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
+        width = max(self.features.shape[2], other.features.shape[2])
+        features = [_widened(record.features, width) for record in (self, other)]
+        return replace(self, ids=self.ids + other.ids, features=np.concatenate(features), **arrays)
 
     def without(self, ids: Sequence[str]) -> TrainingRecord:
         """Return the record without some images.
@@ -100,6 +109,7 @@ class TrainingRecord:
             self.boxes[keep],
             self.held[keep],
             self.evidence[keep[self.held]],
+            self.features[keep[self.held]],
         )
 
     def as_dataset(self, parts: tuple[str, ...], mirror: NDArray[np.intp]) -> PartDataset:
@@ -124,7 +134,7 @@ class TrainingRecord:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return arrays for a model file; half-precision numbers as integers of the same bits."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "ids"}
-        return {**arrays, "evidence": self.evidence.view(np.int16)}
+        return {**arrays, **{name: getattr(self, name).view(np.int16) for name in _HALVES}}
 
     @classmethod
     def from_arrays(cls, ids: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> TrainingRecord:
@@ -135,7 +145,8 @@ class TrainingRecord:
         ValueError: the arrays do not belong to that many images.
         """
         values = {field.name: arrays[field.name] for field in fields(cls) if field.name != "ids"}
-        values["evidence"] = np.ascontiguousarray(values["evidence"]).view(np.float16)
+        for name in _HALVES:
+            values[name] = np.ascontiguousarray(values[name]).view(np.float16)
         record = cls(tuple(ids), **values)
         lengths = {
             len(record.points),
@@ -144,6 +155,14 @@ class TrainingRecord:
             len(record.boxes),
             len(record.held),
         }
-        if lengths != {len(record.ids)} or len(record.evidence) != int(record.held.sum()):
+        held = int(record.held.sum())
+        if lengths != {len(record.ids)} or {len(record.evidence), len(record.features)} != {held}:
             raise ValueError("the training record is of another number of images")
         return record
+
+
+def _widened(features: NDArray[np.float16], width: int) -> NDArray[np.float16]:
+    """Return features (M, P, F) with F = `width`; where they are not known yet, NaN."""
+    if features.shape[2] == width:
+        return features
+    return np.full((*features.shape[:2], width), np.nan, dtype=np.float16)

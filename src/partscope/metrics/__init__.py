@@ -5,6 +5,7 @@ part is not visible in the ground truth), and every mean is taken over the pairs
 :mod:`partscope.metrics.classification` take classes instead.
 """
 
+from partscope.metrics.agreement import Agreement, part_agreement, strongest_part
 from partscope.metrics.bootstrap import (
     PairedDifference,
     bootstrap_interval,
@@ -37,25 +38,33 @@ from partscope.metrics.normalised import (
     part_means,
     skill,
 )
+from partscope.metrics.overlap import box_overlap
 from partscope.metrics.regression import LinearPartMap, RegressionError, regression_error
+from partscope.metrics.risk_coverage import RiskCoverage, risk_coverage
 from partscope.metrics.scales import Normaliser, Scale, boxes_or_parts, make_scale, parts_box
 from partscope.metrics.sides import SideCount, exchanged_sides, wrong_sides
+from partscope.metrics.visibility import Reliability, VisibilityAUC, reliability, visibility_auc
 
 __all__ = [
     "HEAD_PARTS",
     "PCK_ALPHAS",
+    "Agreement",
     "ClassCount",
     "LinearPartMap",
     "McNemar",
     "Normaliser",
     "PairedDifference",
     "RegressionError",
+    "Reliability",
+    "RiskCoverage",
     "Scale",
     "SideCount",
+    "VisibilityAUC",
     "accuracy",
     "accuracy_interval",
     "axes_error",
     "bootstrap_interval",
+    "box_overlap",
     "boxes_or_parts",
     "confusion",
     "diagonal_error",
@@ -71,6 +80,7 @@ __all__ = [
     "oks",
     "paired_bootstrap",
     "paired_bootstrap_parts",
+    "part_agreement",
     "part_means",
     "parts_box",
     "pck",
@@ -78,10 +88,14 @@ __all__ = [
     "percentile_interval",
     "predictions_with_mean_part",
     "regression_error",
+    "reliability",
     "resampled_means",
+    "risk_coverage",
     "skill",
+    "strongest_part",
     "top_k",
     "total_and_parts",
+    "visibility_auc",
     "with_mean_part",
     "wrong_sides",
 ]

@@ -82,6 +82,10 @@ def predictions_with_mean_part(
         np.column_stack([predictions.score, score]),
         np.column_stack([predictions.visible, visible]),
         predictions.failures,
+        None
+        if predictions.expected_error is None
+        else np.column_stack([predictions.expected_error, np.full(len(predictions), np.nan)]),
+        predictions.boxes,
     )
 
 

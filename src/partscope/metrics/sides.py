@@ -35,6 +35,10 @@ class SideCount:
         """`wrong / total`; NaN without a case."""
         return self.wrong / self.total if self.total else float("nan")
 
+    def __add__(self, other: SideCount) -> SideCount:
+        """Count the cases of both, for instance those of definitions (a) and (b)."""
+        return SideCount(self.wrong + other.wrong, self.total + other.total, self.left_out + other.left_out)
+
 
 def exchanged_sides(
     predicted: FloatArray, points: FloatArray, pairs: Sequence[tuple[int, int]], diagonal: FloatArray

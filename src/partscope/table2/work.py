@@ -6,64 +6,21 @@ the same folder neither uses nor destroys it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from partscope.atomic import atomic_write
-from partscope.dataset import PartDataset
-from partscope.detectors import PartDetector, TransferDetector, detector_class
-from partscope.errors import AnnotationError, PartscopeError
-from partscope.formats.results import read_predictions_csv, write_predictions_csv
-from partscope.predictions import PartPredictions
-from partscope.progress import track
+from partscope.reproduce.kept import BLOCK, KeptDetectors, data_hash, detector_hash, digest
 
-#: Images per block of located parts: what a kill loses at most.
-BLOCK = 32
+__all__ = ["BLOCK", "WorkFolder", "data_hash", "detector_hash", "digest"]
 
 
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON-ready value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+class WorkFolder(KeptDetectors):
+    """Reads and writes what a measurement keeps, as :class:`KeptDetectors`, with features and finished rows."""
 
-
-def data_hash(dataset: PartDataset) -> str:
-    """Return a hash of a data set's ids, sizes, boxes, parts and classes."""
-    return digest([dataset.fingerprint(), [sample.label for sample in dataset]])
-
-
-def detector_hash(detector: PartDetector) -> str:
-    """Return the SHA-256 of a fitted detector's model file."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "detector.partscope"
-        detector.save(file)
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-class WorkFolder:
-    """Reads and writes what a measurement keeps.
-
-    Parameters
-    ----------
-    path: made if it is not there.
-
-    Raises
-    ------
-    PartscopeError: the folder cannot be made.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        for name in ("rows", "detectors", "parts"):
-            try:
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise PartscopeError(
-                    f"{self.path}: the folder cannot be made ({error.strerror}); choose another."
-                ) from error
+    folders = ("rows", *KeptDetectors.folders)
 
     @property
     def features(self) -> Path:
@@ -87,83 +44,3 @@ class WorkFolder:
 
     def _row_file(self, key: Mapping[str, Any]) -> Path:
         return self.path / "rows" / f"{digest(key)[:32]}.json"
-
-    # -- detectors --------------------------------------------------------------------------------------------------
-    def fitted(
-        self,
-        method: str,
-        region: str,
-        train: PartDataset,
-        *,
-        limit: int | None,
-        random_state: int,
-        options: Mapping[str, Any],
-        progress: bool = False,
-    ) -> PartDetector:
-        """Return a detector fitted to training images, from an earlier run where there is one.
-
-        Part Transfer, which learns nothing, copies from all training images; other methods are fitted to `limit` of them.
-        """
-        cls = detector_class(method)
-        known = cls._get_param_names()
-        chosen = {name: value for name, value in options.items() if name in known}
-        backbone = None if isinstance(chosen.get("backbone", ""), str) else chosen["backbone"]
-        if "region" in known:
-            chosen["region"] = region
-        drawn = train if cls is TransferDetector else train.limit(limit, random_state)
-        named = {name: value for name, value in chosen.items() if name != "backbone" or backbone is None}
-        network = None if backbone is None else backbone.content_hash
-        name = digest([method, {k: str(v) for k, v in named.items()}, network, data_hash(drawn)])[:16]
-        file = self.path / "detectors" / f"{method}-{name}.partscope"
-        if file.exists():
-            return PartDetector.load(file, backbone)
-        if "scan_folder" in known:
-            chosen["scan_folder"] = self.path / "detectors" / f"{method}-{name}"
-        detector = cls(**chosen).fit(drawn, progress=progress)
-        if "scan_folder" in known:
-            detector.scan_folder = None  # where it was fitted is no part of the detector
-        detector.save(file)
-        return detector
-
-    # -- located parts ----------------------------------------------------------------------------------------------
-    def located(
-        self,
-        detector: PartDetector,
-        content_hash: str,
-        dataset: PartDataset,
-        *,
-        description: str,
-        progress: bool = False,
-    ) -> PartPredictions:
-        """Return a detector's predictions for a data set, block by block; finished blocks are read, not computed.
-
-        `content_hash` is the detector's, see :func:`detector_hash`.
-
-        Raises
-        ------
-        As :meth:`PartDetector.predict`.
-        """
-        name = digest([content_hash, dataset.fingerprint()])[:32]
-        folder = self.path / "parts" / name
-        folder.mkdir(exist_ok=True)
-        pieces = []
-        starts = range(0, len(dataset), BLOCK)
-        for start in track(starts, f"{description}, blocks of {BLOCK}", enabled=progress):
-            block = dataset[start : start + BLOCK]
-            file = folder / f"block-{start // BLOCK:06d}.csv"
-            piece = _read_block(file, block, detector.parts_)
-            if piece is None:
-                piece = detector.predict(block)
-                write_predictions_csv(piece, file)
-            pieces.append(piece)
-        return PartPredictions.concatenate(pieces)
-
-
-def _read_block(file: Path, block: PartDataset, parts: tuple[str, ...]) -> PartPredictions | None:
-    if not file.exists():
-        return None
-    try:
-        piece = read_predictions_csv(file)
-    except AnnotationError:  # damaged: computed again
-        return None
-    return piece if piece.ids == block.ids and piece.parts == parts else None
