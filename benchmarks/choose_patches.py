@@ -4,8 +4,8 @@ r"""Which patches help to tell classes apart: λ, input size, number of parts, n
     python benchmarks/choose_patches.py --figure
 
 Training images alone, drawn by class: held-out accuracy of a linear classifier in five folds, without mirror images. C is
-chosen among the same images for every row, which favours all rows alike. One thing at a time is changed from the table's
-settings. Rows "moved by s" stand for detectors of a known mean error: marked parts are moved by a Gaussian whose mean length
+chosen among the same images for every row, which favours all rows alike. One thing at a time is changed from a base:
+λ of the paper, 160 pixels, features not normalised, SVM. Rows "moved by s" stand for detectors of a known mean error: marked parts are moved by a Gaussian whose mean length
 is the share s of the box's diagonal. Each row keeps which images it has right, so that any two can be compared; features
 and finished rows are kept, so that a killed run continues. `--figure` compares and draws what the result file holds.
 """
@@ -35,7 +35,7 @@ from partscope.metrics.bootstrap import paired_bootstrap
 from partscope.metrics.classification import accuracy_interval, mcnemar
 from record import dataset_name, environment, write_json
 
-#: λ by region, the table's first.
+#: λ by region, the paper's first.
 SCALES = {
     "image": ("1/9", "1/4", "1/16", "1/25", "1/6"),
     "crop": ("1/4", "1/9", "4/9", "1/16"),
@@ -63,7 +63,7 @@ def moved(dataset: PartDataset, share: float, seed: int) -> PartPredictions:
 
 
 def plan(parts: tuple[str, ...]) -> Iterator[tuple[str, str, Row]]:
-    """Yield what is compared: its group, its name, and its settings beside the table's."""
+    """Yield what is compared: its group, its name, and its settings beside the base's."""
     order = [*(part for part in ORDER if part in parts), *(part for part in parts if part not in ORDER)]
     for region, (default, *_) in SCALES.items():
         where = {"region": region}
@@ -169,7 +169,7 @@ PAIRS = (
     (("λ, moved by 0.06, image", "1/9"), ("no parts, image", "160 px")),
     (("λ, moved by 0.16, image", "1/9"), ("no parts, image", "160 px")),
 )
-#: The row of each group that the others are compared with: the table's setting.
+#: The row of each group that the others are compared with: the base.
 BASES = {
     "λ, marked parts, image": "1/9", "λ, marked parts, crop": "1/4", "λ, moved by 0.06, image": "1/9",
     "λ, moved by 0.16, image": "1/9", "normalisation and classifier, image": "none, svm",
@@ -181,7 +181,7 @@ BASES = {
 
 
 def comparisons(rows: list[Row]) -> list[Row]:
-    """Paired differences over the same held-out images, each row of a group against the table's setting."""
+    """Paired differences over the same held-out images, each row of a group against the base."""
     known = {(row["group"], row["name"]): row for row in rows}
     pairs = [(k, (k[0], BASES[k[0]])) for k in known if k[0] in BASES and k[1] != BASES[k[0]]]
     result = []

@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         cross_fit=options.cross_fit,
         backbone=options.embedder,
         input_size=options.input_size,
+        normalize=options.normalize,
         classifier=options.classifier,
         folder=options.folder / options.embedder,
         progress=True,
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--regions", nargs="+", choices=("image", "crop"))
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="measure these alone, keep the others")
     parser.add_argument("--fit-limit", type=int, default=200)
+    parser.add_argument("--normalize", choices=("l2", "none"), default="l2")
     parser.add_argument("--cross-fit", type=int, default=0, metavar="K")
     parser.add_argument("--classifier", choices=("svm", "logistic"), default="svm")
     parser.add_argument("--seed", type=int, default=0)

@@ -73,7 +73,7 @@ def test_moved_parts_have_the_error_that_they_stand_for(script: ModuleType, tmp_
     assert (np.nan_to_num(far, nan=0.0) <= data.sizes[:, None] - 1).all()
 
 
-def test_every_group_is_compared_with_the_tables_setting(script: ModuleType) -> None:
+def test_every_group_is_compared_with_the_base(script: ModuleType) -> None:
     made = rows(script)
     compared = script.comparisons(made)
     known = {(row["group"], row["name"]): row for row in made}
@@ -98,6 +98,6 @@ def test_page_and_figure(script: ModuleType, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(summary_patches, "load", lambda name: document)
     page = "\n".join(summary_patches.patches_section())
     assert all(f"| {row['group']} | {row['name']} |" in page for row in made)
-    assert page.count("the table's |") == len(script.BASES)
+    assert page.count("| base |") == len(script.BASES)
     monkeypatch.setattr(summary_patches, "load", lambda name: None)
     assert summary_patches.patches_section() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 
 import numpy as np
@@ -97,6 +98,20 @@ def test_comparisons_follow_from_what_rows_have_right():
     (one,) = compare_rows(plans, right)
     assert (one["difference"], one["only_first"], one["only_second"]) == (0.5, 2, 0)
     assert one["p"] == pytest.approx(0.5)  # two images, both the first's
+
+
+def test_one_default_for_the_features_everywhere():
+    """What was chosen on training images holds for the transformer, the table and the commands."""
+    from partscope.classification import PartFeatures
+    from partscope.classification.pooling import PooledRegions
+    from partscope.cli import classify, table2
+    from partscope.table2.describe import Settings
+
+    defaults = {
+        inspect.signature(function).parameters["normalize"].default
+        for function in (PartFeatures, PooledRegions, Settings, measure_table2, classify.fit, table2.table2)
+    }
+    assert defaults == {"l2"}
 
 
 # -- cross-fitting --------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def fit(
     pool_pairs: Annotated[
         bool, typer.Option("--pool-pairs", help="Left and right part share features by their maximum.")
     ] = False,
-    normalize: options.Normalize = "none",
+    normalize: options.Normalize = "l2",
     classifier: options.LinearClassifier = "logistic",
     C: Annotated[
         float | None,

@@ -96,8 +96,8 @@ Normalize = Annotated[
     str,
     typer.Option(
         "--normalize",
-        metavar="none|l2",
-        help="Leave the features of the whole and of each patch as they are, or scale them to length 1.",
+        metavar="l2|none",
+        help="Scale the features of the whole and of each patch to length 1, or leave them as they are.",
     ),
 ]
 OnError = Annotated[

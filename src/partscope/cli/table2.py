@@ -94,7 +94,7 @@ def table2(
         ),
     ] = None,
     weights: options.Weights = None,
-    normalize: options.Normalize = "none",
+    normalize: options.Normalize = "l2",
     classifier: options.LinearClassifier = "svm",
     seed: Annotated[
         int,

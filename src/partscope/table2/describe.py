@@ -33,7 +33,7 @@ class Settings:
 
     embedder: Embedder
     scales: Mapping[str, float]
-    normalize: str = "none"
+    normalize: str = "l2"
     random_state: int = 0
     progress: bool = False
 

@@ -46,7 +46,7 @@ def measure_table2(
     input_size: int | None = None,
     weights: str | Path | None = None,
     scales: Mapping[str, float] | None = None,
-    normalize: str = "none",
+    normalize: str = "l2",
     classifier: Classifier = "svm",
     C: float | None = None,
     folder: str | Path | None = None,
