@@ -284,6 +284,7 @@ def main() -> int:
     options = parser.parse_args()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     readme = replaced(readme, BEGIN, readme_block(), END)
+    readme = replaced(readme, "<!-- linear:begin -->", summary_linear.readme_block(), "<!-- linear:end -->")
     readme = replaced(readme, BEGIN2, summary_table2.readme_rows(), END2)
     discovery = (ROOT / "docs" / "discovery.md").read_text(encoding="utf-8")
     discovery = replaced(
