@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partscope.discovery.channels import discover_channels
+from partscope.discovery.channels import APART, discover_channels
 from partscope.discovery.combinations import ROUNDS, discover_combinations
 from partscope.discovery.foreground import foreground, object_cells
 from partscope.discovery.frames import ObjectFrame
@@ -52,13 +52,14 @@ def discover(
     position: float,
     random_state: int,
     rounds: int = ROUNDS,
+    apart: float = APART,
 ) -> Discovered:
     """Discover `count` parts; the parameters are those of :class:`~partscope.discovery.PartDiscovery`.
 
     Parameters
     ----------
     images: all with boxes, or none.
-    rounds: how often each part's cells are chosen anew.
+    rounds: how often each part's cells are chosen anew, with combinations; apart: how far from each other channels lie.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def discover(
     frames = [ObjectFrame.of(image, grids, cells) for image, cells in zip(images, objects, strict=True)]
     channels = None
     if by == "channels":
-        discriminants, channels = discover_channels(images, grids, base, objects, frames, count)
+        discriminants, channels = discover_channels(images, grids, base, objects, frames, count, apart=apart)
     else:
         discriminants = discover_combinations(
             images,
