@@ -16,7 +16,8 @@ from partscope.errors import DatasetError
 from partscope.grids import FeatureGrids
 from partscope.linear import Discriminants, Statistics
 
-#: Chosen on training images. Two channels lie in different places if their centres are so far apart on average, in half extents of the object.
+#: Two channels lie in different places if their centres are so far apart on average, in half extents of the object; chosen on
+#: training images (benchmarks/discovery.py).
 APART = 0.2
 
 #: Share of the images in which a channel has to be active inside the object.
