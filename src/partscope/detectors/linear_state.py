@@ -69,6 +69,7 @@ def restore_linear(
     if (detector.statistics_.features, detector.statistics_.parts) != shape:
         raise ValueError("the statistics are of other features or parts than the weights")
     detector.record_ = TrainingRecord.from_arrays(config.take_names("record_ids"), tensors.under("record."))
+    _check_record(detector)
     detector.shrinkage_ = config.take("shrinkage", float)
     errors = config.take("shrinkage_errors", list)
     detector.shrinkage_errors_ = {float(value): float(error) for value, error in errors}
@@ -87,6 +88,18 @@ def restore_linear(
             detector.record_.features.astype(np.float32), detector._mirroring, detector.mirror_
         )
         detector.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values, features)
+        if detector.arrangement_.parts != len(detector.parts_):
+            raise ValueError("the arrangement is of other parts than the detector")
     if isinstance(detector.backbone, Backbone):
         # An object in place of a name brings these with it; a later fit would refuse both.
         detector.input_size = detector.weights = None
+
+
+def _check_record(detector: LinearDetector) -> None:
+    """Raise a ValueError where the record is of other parts, cells or channels than the detector."""
+    record, parts = detector.record_, len(detector.parts_)
+    channels = sum(count for count, _, _ in detector.grids_.shapes)
+    if record.visible.shape[1] != parts or record.evidence.shape[1:] != (parts, *detector.grids_.grid):
+        raise ValueError("the training record is of other parts or another grid than the weights")
+    if record.features.shape[2] not in (0, channels):
+        raise ValueError("the training record holds features of other layers")
