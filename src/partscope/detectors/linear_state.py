@@ -35,6 +35,8 @@ def linear_state(detector: LinearDetector) -> tuple[dict[str, NDArray[Any]], dic
         "backbone": detector.backbone_.describe(),
         "layers": list(detector.grids_.layers),
         "context": list(detector.grids_.context),
+        "reach": float(detector.grids_.reach),
+        "scales": [float(scale) for scale in detector.grids_.scales],
         "shrinkage": detector.shrinkage_,
         "shrinkage_errors": [[value, error] for value, error in detector.shrinkage_errors_.items()],
         "flips": detector.flips_used_,
@@ -59,8 +61,10 @@ def restore_linear(
     """
     detector.backbone_ = restore_backbone(config, detector.backbone, detector.weights, backbone)
     layers, context = config.take_names("layers"), config.take_names("context")
-    scales = tuple(float(scale) for scale in detector.scales)
-    detector.grids_ = FeatureGrids(detector.backbone_, layers, context, float(detector.reach), scales)
+    scales = tuple(float(scale) for scale in config.get("scales", detector.scales))
+    detector.grids_ = FeatureGrids(
+        detector.backbone_, layers, context, float(config.get("reach", detector.reach)), scales
+    )
     shape = (detector.grids_.features, len(detector.parts_))
     detector.discriminants_ = Discriminants(
         tensors.take("weights", shape, np.float32), tensors.take("bias", shape[1:], np.float32)
@@ -84,9 +88,8 @@ def restore_linear(
     detector.arrangement_ = None
     if config.take("arrangement", object) is not None:
         values = config.take("arrangement", dict)
-        features = with_mirror_images(
-            detector.record_.features.astype(np.float32), detector._mirroring, detector.mirror_
-        )
+        known = detector.record_.features[detector.record_.described].astype(np.float32)
+        features = with_mirror_images(known, detector._mirroring, detector.mirror_)
         detector.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values, features)
         if detector.arrangement_.parts != len(detector.parts_):
             raise ValueError("the arrangement is of other parts than the detector")

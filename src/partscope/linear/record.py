@@ -68,6 +68,12 @@ class TrainingRecord:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def described(self) -> BoolArray:
+        """(number of held,) whether the features at the points found are known."""
+        known = ~np.isnan(self.features).any(axis=(1, 2))
+        return np.asarray(known if self.features.shape[2] else np.zeros_like(known))
+
     def joined(self, other: TrainingRecord) -> TrainingRecord:
         """Return the record of both sets of images.
 
