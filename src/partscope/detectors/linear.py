@@ -21,7 +21,7 @@ from partscope.detectors.base import PartDetector
 from partscope.detectors.linear_arranging import arrange, features_at
 from partscope.detectors.linear_changes import check_learned_from, check_mergeable, matching
 from partscope.detectors.linear_learning import Learned, learn, with_mirrored
-from partscope.detectors.linear_options import candidates_of, check_options, flips_of
+from partscope.detectors.linear_options import candidates_of, check_grids, check_options, flips_of
 from partscope.detectors.linear_state import linear_state, restore_linear
 from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
@@ -139,6 +139,7 @@ class LinearDetector(PartDetector):
         needs_box(self.region)
         candidates = candidates_of(self.shrinkage)
         check_options(self.arrangement, self.memory)
+        check_grids(self.layers, self.context, self.reach, self.scales)
         flips = flips_of(self.flips, len(dataset))
         layer, size = None, self.input_size
         if isinstance(self.backbone, str):
