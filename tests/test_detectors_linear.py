@@ -280,12 +280,25 @@ def test_an_image_that_cannot_be_read_is_skipped_on_request(data: PartDataset, t
         ({"arrangement": "star"}, "arrangement"),
         ({"memory": -1}, "memory"),
         ({"region": "moon"}, "region"),
+        ({"shrinkage": True}, "shrinkage"),
         ({"layers": ["17"], "context": None}, "no layer '17'"),
+        ({"layers": "3"}, "layers must be a list of names"),
+        ({"layers": []}, "one or more layers"),
+        ({"layers": [3]}, "layers must be a list of names"),
+        ({"context": "3"}, "context must be a list of names"),
+        ({"reach": "far"}, "reach"),
+        ({"scales": 0.75}, "scales"),
+        ({"scales": ["half"]}, "scales"),
     ],
 )
 def test_wrong_options_are_refused(data: PartDataset, options: dict[str, object], says: str) -> None:
     with pytest.raises((OptionError, BackboneError), match=says):
         unfitted(**options).fit(data[:2])
+
+
+def test_numbers_of_numpy_are_numbers(data: PartDataset) -> None:
+    options = {"shrinkage": np.float32(0.5), "memory": np.int64(0), "scales": [np.float64(1.0)]}
+    assert unfitted(**options).fit(data[:4]).shrinkage_ == 0.5
 
 
 def test_expected_errors_are_those_of_the_arrangement(data: PartDataset) -> None:

@@ -147,3 +147,5 @@ def test_stored_sums_that_contradict_themselves_are_refused(grids: FeatureGrids)
         MirrorSums.from_arrays({**arrays, "cross.0": np.zeros(7)})
     with pytest.raises(KeyError):
         MirrorSums.from_arrays({"cells": np.ones(1)})
+    with pytest.raises(ValueError, match="not finite"):
+        MirrorSums.from_arrays({**arrays, "total.0": np.full_like(arrays["total.0"], np.nan)})

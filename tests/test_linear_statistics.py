@@ -67,6 +67,14 @@ def test_statistics_that_do_not_fit_are_refused() -> None:
         _ = whole - gathered(images(4))
 
 
+@pytest.mark.parametrize("name", ["images", "cells", "total", "outer", "shown", "part_total"])
+def test_stored_statistics_that_contradict_themselves_are_refused(name: str) -> None:
+    arrays = gathered(images(3)).to_arrays()
+    for damaged in (arrays[name][:-1], np.full(arrays[name].shape, np.nan)):
+        with pytest.raises(ValueError, match="of the statistics"):
+            Statistics.from_arrays({**arrays, name: damaged})
+
+
 def test_discriminants_equal_those_of_scikit_learn() -> None:
     """Two classes, one of which is so small that the shared covariance is that of the other."""
     made = images(200)

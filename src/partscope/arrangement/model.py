@@ -17,6 +17,7 @@ from partscope.arrangement.expected_error import ExpectedError
 from partscope.arrangement.likelihood import calibrate, likelihood_ratios
 from partscope.arrangement.refinement import Refinement, fit_refinement
 from partscope.arrangement.shapes import Shapes, make_shapes, unit_of
+from partscope.arrangement.stored import check_arrays
 from partscope.errors import DatasetError
 
 FloatArray = NDArray[np.float64]
@@ -66,6 +67,11 @@ class Arrangement:
     refinement: Refinement
     doubt: Doubt
     box: BoxModel | None = None
+
+    @property
+    def parts(self) -> int:
+        """Number of parts P."""
+        return len(self.ratios)
 
     @classmethod
     def fit(
@@ -151,9 +157,9 @@ class Arrangement:
         DatasetError: the number of maps is not that of the parts, or a map is not finite.
         """
         region = np.asarray(size, dtype=np.float64)
-        if maps.ndim != 3 or len(maps) != len(self.ratios) or not np.isfinite(maps).all():
+        if maps.ndim != 3 or len(maps) != self.parts or not np.isfinite(maps).all():
             raise DatasetError(
-                f"the arrangement needs finite maps (parts, rows, columns) of {len(self.ratios)} parts, not shape "
+                f"the arrangement needs finite maps (parts, rows, columns) of {self.parts} parts, not shape "
                 f"{maps.shape}; give the maps of the detector that it was fitted with."
             )
         ratios = likelihood_ratios(maps, self.ratios)
@@ -218,8 +224,11 @@ class Arrangement:
         Raises
         ------
         KeyError: a tensor or a value is missing.
-        ValueError: features of another number of images or parts.
+        ValueError: a tensor is not what an arrangement holds, or features of another number of images or parts.
         """
+        check_arrays(tensors)
+        if not 0 < config["size_spread"] < float("inf"):
+            raise ValueError(f"size_spread of the arrangement is {config['size_spread']}")
         shapes = Shapes(
             offsets=np.asarray(tensors["offsets"]),
             visible=np.asarray(tensors["visible"]),

@@ -283,3 +283,5 @@ class ChannelDetector(PartDetector):
         if "arrangement" in config:
             values = config.take("arrangement", dict)
             self.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values)
+            if self.arrangement_.parts != len(self.parts_):
+                raise ValueError("the arrangement is of other parts than the detector")

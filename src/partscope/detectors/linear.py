@@ -19,13 +19,14 @@ from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.dataset import PartDataset
 from partscope.detectors.base import PartDetector
 from partscope.detectors.linear_arranging import arrange, features_at
+from partscope.detectors.linear_changes import check_learned_from, check_mergeable, matching
 from partscope.detectors.linear_learning import Learned, learn, with_mirrored
-from partscope.detectors.linear_options import candidates_of, check_options, flips_of
+from partscope.detectors.linear_options import candidates_of, check_grids, check_options, flips_of
 from partscope.detectors.linear_state import linear_state, restore_linear
 from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone
-from partscope.detectors.queries import Box, with_usable_boxes
+from partscope.detectors.queries import Box, check_on_error, with_usable_boxes
 from partscope.detectors.registry import register_detector
 from partscope.errors import OptionError, PartscopeWarning
 from partscope.grid_layers import CHOSEN_SIZES, default_layers
@@ -138,6 +139,7 @@ class LinearDetector(PartDetector):
         needs_box(self.region)
         candidates = candidates_of(self.shrinkage)
         check_options(self.arrangement, self.memory)
+        check_grids(self.layers, self.context, self.reach, self.scales)
         flips = flips_of(self.flips, len(dataset))
         layer, size = None, self.input_size
         if isinstance(self.backbone, str):
@@ -177,11 +179,12 @@ class LinearDetector(PartDetector):
 
         Raises
         ------
-        As :meth:`fit`. OptionError: other parts, or an image that was learned from already.
+        As :meth:`fit`. OptionError: other parts or pairs, or an image that was learned from already.
         """
         if not hasattr(self, "train_ids_"):
             return self.fit(dataset, on_error=on_error, progress=progress)
-        usable, skipped = with_usable_boxes(self._same_parts(dataset), self.needs_box, on_error)
+        check_on_error(on_error)
+        usable, skipped = with_usable_boxes(matching(self, dataset), self.needs_box, on_error)
         again = set(usable.ids) & set(self.record_.ids)
         if again:
             raise OptionError(
@@ -199,7 +202,6 @@ class LinearDetector(PartDetector):
             on_error=on_error,
             progress=progress,
         )
-        self.skipped_ += skipped + learned.skipped
         self._conclude(
             replace(
                 learned,
@@ -208,6 +210,7 @@ class LinearDetector(PartDetector):
                 record=self.record_.joined(learned.record),
             )
         )
+        self.skipped_ += skipped + learned.skipped
         return self
 
     def forget(self: _Self, dataset: PartDataset, *, progress: bool = False) -> _Self:
@@ -223,12 +226,13 @@ class LinearDetector(PartDetector):
         Raises
         ------
         NotFittedError: the detector has not been fitted.
-        OptionError: an image that was not learned from, or all of them, or other parts.
+        OptionError: an image that was not learned from, or with another annotation, or all of them; other parts or pairs.
         ImageError, DatasetError: an image cannot be read.
         """
         check_is_fitted(self, "train_ids_")
-        usable, _ = with_usable_boxes(self._same_parts(dataset), self.needs_box, "raise")
+        usable, _ = with_usable_boxes(matching(self, dataset), self.needs_box, "raise")
         record = self.record_.without(usable.ids)
+        check_learned_from(self.record_, usable, boxes=self.region == "crop")
         if not len(record):
             raise OptionError("no image would be left; fit a new detector instead.")
         learned = learn(
@@ -267,12 +271,12 @@ class LinearDetector(PartDetector):
         total, record, sums = self.statistics_, self.record_, self.mirror_sums_
         weighted = len(record) * np.log(self.shrinkage_)
         for other in others:
-            check_is_fitted(other, "train_ids_")
-            if other.parts_ != self.parts_ or self._feature_options() != other._feature_options():
+            if not isinstance(other, LinearDetector):
                 raise OptionError(
-                    "only detectors with the same network, layers, region, flips and parts can be merged; fit the shards with "
-                    "the same options, and flips=True, 'mapped' or False."
+                    f"a linear detector can be merged with others alone, not with {type(other).__name__}."
                 )
+            check_is_fitted(other, "train_ids_")
+            check_mergeable(self, other)
             total = total + other.statistics_
             record = record.joined(other.record_)
             sums = sums + other.mirror_sums_
@@ -285,28 +289,31 @@ class LinearDetector(PartDetector):
     def _conclude(self, learned: Learned) -> None:
         """Take what follows from statistics and record; of the last of the record's images the features are at hand."""
         record = learned.record
-        self.statistics_ = learned.statistics
-        self.mirror_sums_ = learned.mirror_sums
-        self.record_ = record
-        self.shrinkage_ = learned.shrinkage
         if len(record) < len(self.parts_):
             warnings.warn(
                 f"{len(record)} training images are fewer than the {len(self.parts_)} parts; expect large errors, and mark "
                 "more images.",
                 PartscopeWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
-        self._mirroring = None if self.flips_used_ == "none" else MirrorMap.of(self.mirror_sums_, self.grids_)
-        both = with_mirrored(self.statistics_, self._mirroring, self.flips_used_, self.mirror_)
-        self.discriminants_ = solve(both, self.shrinkage_)
-        annotation = record.as_dataset(self.parts_, self.mirror_)
-        self.prior_ = StaticPrior.fit(annotation)
-        self.train_ids_ = record.ids
-        self.arrangement_ = None
+        mirroring = None if self.flips_used_ == "none" else MirrorMap.of(learned.mirror_sums, self.grids_)
+        both = with_mirrored(learned.statistics, mirroring, self.flips_used_, self.mirror_)
+        discriminants = solve(both, learned.shrinkage)
+        prior = StaticPrior.fit(record.as_dataset(self.parts_, self.mirror_))
+        arrangement = None
         if self.arrangement != "none":
-            self.arrangement_, self.record_ = arrange(
-                record, self.grids_, self.region, self.mirror_, self._mirroring, learned.held
+            arrangement, record = arrange(
+                record, self.grids_, self.region, self.mirror_, mirroring, learned.held
             )
+        # Only now: where one of these fails, the detector is what it was.
+        self.statistics_, self.mirror_sums_, self.shrinkage_ = (
+            learned.statistics,
+            learned.mirror_sums,
+            learned.shrinkage,
+        )
+        self._mirroring, self.discriminants_ = mirroring, discriminants
+        self.prior_, self.arrangement_ = prior, arrangement
+        self.record_, self.train_ids_ = record, record.ids
 
     # -- what depends on the options ------------------------------------------------------------------------------
     def _make_grids(self, backbone: Backbone) -> FeatureGrids:
@@ -318,13 +325,6 @@ class LinearDetector(PartDetector):
         grids = self.grids_
         facts = (grids.layers, grids.context, grids.reach, grids.scales, self.region, self.flips_used_)
         return (*facts, self.backbone_.content_hash)
-
-    def _same_parts(self, dataset: PartDataset) -> PartDataset:
-        if set(dataset.parts) != set(self.parts_):
-            raise OptionError(
-                f"{dataset.name}: its parts are not those of the detector ({', '.join(self.parts_)}); give the same parts."
-            )
-        return dataset.with_parts(self.parts_)
 
     # -- locating ---------------------------------------------------------------------------------------------------
     def evidence(self, image: Image.Image, box: Box | None = None) -> tuple[NDArray[np.float32], View]:

@@ -35,6 +35,8 @@ def linear_state(detector: LinearDetector) -> tuple[dict[str, NDArray[Any]], dic
         "backbone": detector.backbone_.describe(),
         "layers": list(detector.grids_.layers),
         "context": list(detector.grids_.context),
+        "reach": float(detector.grids_.reach),
+        "scales": [float(scale) for scale in detector.grids_.scales],
         "shrinkage": detector.shrinkage_,
         "shrinkage_errors": [[value, error] for value, error in detector.shrinkage_errors_.items()],
         "flips": detector.flips_used_,
@@ -59,8 +61,10 @@ def restore_linear(
     """
     detector.backbone_ = restore_backbone(config, detector.backbone, detector.weights, backbone)
     layers, context = config.take_names("layers"), config.take_names("context")
-    scales = tuple(float(scale) for scale in detector.scales)
-    detector.grids_ = FeatureGrids(detector.backbone_, layers, context, float(detector.reach), scales)
+    scales = tuple(float(scale) for scale in config.get("scales", detector.scales))
+    detector.grids_ = FeatureGrids(
+        detector.backbone_, layers, context, float(config.get("reach", detector.reach)), scales
+    )
     shape = (detector.grids_.features, len(detector.parts_))
     detector.discriminants_ = Discriminants(
         tensors.take("weights", shape, np.float32), tensors.take("bias", shape[1:], np.float32)
@@ -69,6 +73,7 @@ def restore_linear(
     if (detector.statistics_.features, detector.statistics_.parts) != shape:
         raise ValueError("the statistics are of other features or parts than the weights")
     detector.record_ = TrainingRecord.from_arrays(config.take_names("record_ids"), tensors.under("record."))
+    _check_record(detector)
     detector.shrinkage_ = config.take("shrinkage", float)
     errors = config.take("shrinkage_errors", list)
     detector.shrinkage_errors_ = {float(value): float(error) for value, error in errors}
@@ -83,10 +88,21 @@ def restore_linear(
     detector.arrangement_ = None
     if config.take("arrangement", object) is not None:
         values = config.take("arrangement", dict)
-        features = with_mirror_images(
-            detector.record_.features.astype(np.float32), detector._mirroring, detector.mirror_
-        )
+        known = detector.record_.features[detector.record_.described].astype(np.float32)
+        features = with_mirror_images(known, detector._mirroring, detector.mirror_)
         detector.arrangement_ = Arrangement.restore(tensors.under("arrangement."), values, features)
+        if detector.arrangement_.parts != len(detector.parts_):
+            raise ValueError("the arrangement is of other parts than the detector")
     if isinstance(detector.backbone, Backbone):
         # An object in place of a name brings these with it; a later fit would refuse both.
         detector.input_size = detector.weights = None
+
+
+def _check_record(detector: LinearDetector) -> None:
+    """Raise a ValueError where the record is of other parts, cells or channels than the detector."""
+    record, parts = detector.record_, len(detector.parts_)
+    channels = sum(count for count, _, _ in detector.grids_.shapes)
+    if record.visible.shape[1] != parts or record.evidence.shape[1:] != (parts, *detector.grids_.grid):
+        raise ValueError("the training record is of other parts or another grid than the weights")
+    if record.features.shape[2] not in (0, channels):
+        raise ValueError("the training record holds features of other layers")

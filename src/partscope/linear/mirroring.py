@@ -103,8 +103,10 @@ class MirrorSums:
 
         Raises
         ------
-        KeyError, ValueError: arrays are missing or contradict each other.
+        KeyError, ValueError: arrays are missing or contradict each other, or a value is not finite.
         """
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("a sum of mirror images is not finite")
         cells = np.array(arrays["cells"], dtype=np.float64)
         sums = cls.zeros([len(arrays[f"total.{layer}"]) for layer in range(len(cells))])
         sums.cells = cells

@@ -68,6 +68,12 @@ class TrainingRecord:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def described(self) -> BoolArray:
+        """(number of held,) whether the features at the points found are known."""
+        known = ~np.isnan(self.features).any(axis=(1, 2))
+        return np.asarray(known if self.features.shape[2] else np.zeros_like(known))
+
     def joined(self, other: TrainingRecord) -> TrainingRecord:
         """Return the record of both sets of images.
 
@@ -142,22 +148,30 @@ class TrainingRecord:
 
         Raises
         ------
-        ValueError: the arrays do not belong to that many images.
+        ValueError: the arrays do not belong to that many images, or are no annotation and evidence.
         """
         values = {field.name: arrays[field.name] for field in fields(cls) if field.name != "ids"}
         for name in _HALVES:
             values[name] = np.ascontiguousarray(values[name]).view(np.float16)
         record = cls(tuple(ids), **values)
-        lengths = {
-            len(record.points),
-            len(record.visible),
-            len(record.sizes),
-            len(record.boxes),
-            len(record.held),
+        count, parts, held = len(record.ids), record.visible.shape[-1], int(record.held.sum())
+        wanted = {
+            "points": (count, parts, 2),
+            "visible": (count, parts),
+            "sizes": (count, 2),
+            "boxes": (count, 4),
+            "held": (count,),
+            "evidence": (held, parts, *record.evidence.shape[2:]),
+            "features": (held, parts, *record.features.shape[2:]),
         }
-        held = int(record.held.sum())
-        if lengths != {len(record.ids)} or {len(record.evidence), len(record.features)} != {held}:
-            raise ValueError("the training record is of another number of images")
+        for name, shape in wanted.items():
+            array = getattr(record, name)
+            if array.shape != shape or (array.dtype == np.bool_) != (name in ("visible", "held")):
+                raise ValueError(f"{name} of the training record is {array.dtype} with shape {array.shape}")
+        if record.evidence.ndim != 4 or record.features.ndim != 3 or not np.isfinite(record.evidence).all():
+            raise ValueError("evidence or features of the training record are no arrays of finite numbers")
+        if not (np.isfinite(record.sizes).all() and (record.sizes > 0).all()):
+            raise ValueError("sizes of the training record are no sizes of images")
         return record
 
 

@@ -125,10 +125,23 @@ class Statistics:
 
         Raises
         ------
-        ValueError: shapes contradict each other.
+        ValueError: shapes contradict each other, or a value is not finite.
         """
         values = {field.name: np.asarray(arrays[field.name]) for field in fields(cls)}
-        features = len(values["total"])
+        features, parts = values["total"].size, values["shown"].size
+        wanted = {
+            "images": (1,),
+            "cells": (1,),
+            "total": (features,),
+            "outer": (features * (features + 1) // 2,),
+            "shown": (parts,),
+            "part_total": (parts, features),
+        }
+        for name, shape in wanted.items():
+            if values[name].shape != shape or not np.isfinite(values[name]).all():
+                raise ValueError(
+                    f"{name} of the statistics has the shape {values[name].shape} or is not finite"
+                )
         outer = np.zeros((features, features))
         outer[np.triu_indices(features)] = values["outer"]
         outer = np.triu(outer) + np.triu(outer, 1).T
