@@ -124,3 +124,16 @@ def test_a_model_file_holds_the_grids_that_were_used(
     changed.save(tmp_path / "changed")
     again = PartDetector.load(tmp_path / "changed", backbone=detector.backbone_)
     np.testing.assert_array_equal(again.predict(data[:3]).points, detector.predict(data[:3]).points)
+
+
+def test_a_part_far_outside_its_box_names_the_image(data: PartDataset) -> None:
+    sample = data[1]
+    x, y = sample.points[sample.visible][0]
+    far = dataclasses.replace(sample, box=(float(x) - 3.0, float(y) - 3.0, 1.0, 1.0))
+    mixed = dataclasses.replace(data[:6], samples=(data[0], far, *data[2:6]))
+    with pytest.raises(DatasetError, match=f"{sample.id}: a visible part lies farther outside"):
+        unfitted(region="crop").fit(mixed)
+    with pytest.warns(PartscopeWarning, match="left out"):
+        fitted = unfitted(region="crop").fit(mixed, on_error="skip")
+    assert fitted.train_ids_ == tuple(name for name in mixed.ids if name != sample.id)
+    assert unfitted().fit(mixed).train_ids_ == mixed.ids

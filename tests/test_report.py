@@ -150,6 +150,9 @@ def test_part_table_shows_dashes_for_what_does_not_exist(tmp_path):
         ({"method": "transfer", "centre": None, "region": "box"}, "Part Transfer, BB"),
         ({"method": "prior", "centre": None, "region": "image"}, "Prior in the image"),
         ({"centre": "mine", "region": "mask"}, "mine, BB, mask"),
+        ({"method": "linear", "centre": "exemplars", "region": "image"}, "linear + arrangement, Full"),
+        ({"method": "linear", "centre": "none", "region": "crop"}, "linear, BB, crop"),
+        ({"method": "discovered", "centre": "channels", "region": "image"}, "discovered channels, Full"),
         ({"name": "Paper"}, "Paper"),
     ],
 )

@@ -10,7 +10,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
-from partscope.dataset import PartDataset, Skipped
+from partscope.dataset import PartDataset, Sample, Skipped
 from partscope.detectors.queries import Query
 from partscope.errors import DatasetError, ImageError
 from partscope.grids import FeatureGrids
@@ -73,7 +73,8 @@ def learn(
 
     Raises
     ------
-    ImageError, DatasetError: with `on_error="raise"`, an image cannot be read; or none could be.
+    ImageError, DatasetError: with `on_error="raise"`, an image cannot be read, or in the region "crop" a visible part lies
+        farther outside the box than the box is large; or none could be used.
     """
     folds = 1 if known is not None else max(1, min(FOLDS, len(dataset)))
     collector = Collector(grids, dataset.mirror, folds, flips, memory, len(dataset))
@@ -82,6 +83,8 @@ def learn(
     read: list[int] = []
     for i, sample in enumerate(track(dataset, "features", total=len(dataset), enabled=progress)):
         try:
+            if region == "crop":
+                _check_near_box(sample)
             image = Query.of(sample).open()
         except (ImageError, DatasetError) as error:
             if on_error == "raise":
@@ -93,7 +96,7 @@ def learn(
         read.append(i)
     if not read:
         raise DatasetError(
-            f"{dataset.name}: not one training image could be read; the first: {skipped[0].reason}"
+            f"{dataset.name}: not one training image could be used; the first: {skipped[0].reason}"
         )
     collector.finish()
     statistics = reduce(add, collector.statistics)
@@ -128,3 +131,15 @@ def _lengths(dataset: PartDataset) -> NDArray[np.float64]:
     """Return what errors are divided by, in pixels: the diagonal of the box, or of the image where there is no box."""
     boxes = np.linalg.norm(dataset.boxes[:, 2:], axis=1)
     return np.asarray(np.where(np.isfinite(boxes), boxes, np.linalg.norm(dataset.sizes, axis=1)))
+
+
+def _check_near_box(sample: Sample) -> None:
+    """Raise a DatasetError where a visible part is so far outside the box that one of them must be a mistake."""
+    if sample.box is None or not sample.visible.any():
+        return
+    shares = (sample.points[sample.visible] - sample.box[:2]) / np.array(sample.box[2:])
+    if np.abs(shares - 0.5).max() > 1.5:
+        raise DatasetError(
+            f"{sample.id}: a visible part lies farther outside the bounding box {sample.box} than the box is large; correct "
+            "the part or the box."
+        )

@@ -26,7 +26,11 @@ def method_name(row: Row) -> str:
     if method == "prior":
         return "Prior in the image" if region in (None, "image") else "Prior in the box"
     what = "Part Transfer" if method == "transfer" else str(method or "Predictions")
-    if row.get("centre"):
+    if method == "linear":
+        what = "linear" if row.get("centre") == "none" else "linear + arrangement"
+    elif method == "discovered" and row.get("centre"):
+        what = f"discovered {row['centre']}"
+    elif row.get("centre"):
         what = _CENTRES.get(str(row["centre"]), str(row["centre"]))
     return f"{what}, {where}" if where else what
 
