@@ -239,6 +239,8 @@ def test_strongest_channels_name_channels_of_the_layers(detector: LinearDetector
     assert all(channel < {"0": 16, "3": 24}[layer] for layer, channel, _ in strongest)
     with pytest.raises(OptionError, match="no part 'wing'"):
         detector.strongest_channels("wing")
+    with pytest.raises(OptionError, match="at least 1"):
+        detector.strongest_channels("beak", 0)
 
 
 def test_one_image_and_fewer_images_than_parts_are_enough_to_start(data: PartDataset) -> None:

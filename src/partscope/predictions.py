@@ -26,8 +26,8 @@ class PartPredictions:
     ids: N names of the images.
     points: (N, P, 2) float64 positions `(x, y)` in pixels of the upright image; NaN where not found.
     found: (N, P) bool: the method gave a position.
-    score: (N, P) float64 in [0, 1]; 0 where not found. What it measures depends on the method and is documented there;
-        it orders the predictions of one method, it is not a probability.
+    score: (N, P) float64 in [0, 1]; 0 where not found. What it measures depends on the method and is documented there:
+        of `linear` with its arrangement it is the probability that the part is visible, of others it orders the predictions.
     visible: (N, P) bool: the method believes that the part can be seen.
     failures: images that could not be read and have no row here, with the reason.
     expected_error: (N, P) float64 expected distance between the part and its point in pixels, if the part is visible; NaN

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from partscope.errors import OptionError
 from partscope.linear.statistics import Statistics
 
 
@@ -26,7 +27,13 @@ def strongest_channels(
     statistics: give each feature's standard deviation over the background.
     weights: (D,).
     count: how many to return at most.
+
+    Raises
+    ------
+    OptionError: the count is not positive.
     """
+    if count < 1:
+        raise OptionError(f"the number of channels must be at least 1, not {count}.")
     mean = statistics.total / max(statistics.cells, 1)
     variance = np.diag(statistics.outer) / max(statistics.cells, 1) - mean**2
     effect = weights * np.sqrt(np.maximum(variance, 0))
