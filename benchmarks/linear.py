@@ -3,7 +3,7 @@
     python benchmarks/linear.py CUB_FOLDER [--train N] [--test N] [--json FILE]
 
 Rows: the static prior, the linear detector alone and with the arrangement, in the whole image ("Full") and in the box.
-Costs: one thread; ratios to one forward pass of the same network at the same input and batch size (to its end, and as far as
+Costs: one thread, freed memory kept as by the command line; ratios to one forward pass of the same network at the same input and batch size (to its end, and as far as
 the last layer used), and at the network's native input of 224 pixels; all in one run, in turn. Classes never seen in fit have
 a script of their own, `unseen_classes.py`.
 """
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from finished import code_hash
 from memo import Memo, memo_detector, without_arrangement
 from partscope import get_backbone, load_dataset
+from partscope.allocator import reuse_freed_memory
 from partscope.backbones import Backbone
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector, PartDetector
@@ -145,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "linear.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    reuse_freed_memory()  # as the command line does, for both sides of every ratio
     data = load_dataset("cub", options.folder)
     train, test = data.train.limit(options.train), data.test.limit(options.test)
     result = environment(options.folder, train=len(train), test=len(test), code=code_hash()[:12])
