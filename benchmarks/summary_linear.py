@@ -209,7 +209,7 @@ def unseen_section() -> list[str]:
 
 def costs_section() -> list[str]:
     # Measured apart, on an idle machine: `linear.py DATA --skip accuracy --json benchmarks/results/linear_costs.json`.
-    document = load("linear_costs")
+    document = load("linear_costs") or load("linear")
     if not document or not document.get("costs"):
         return []
     lines = []
@@ -277,7 +277,8 @@ def settings_section() -> list[str]:
             "## Settings",
             "",
             f"{document['images']} training images, {document['deciding']} of {document['folds']} folds measured; the first row is "
-            "the default. Layers marked ° are also looked at around each cell, at the distance `reach`.",
+            "the default. Layers marked ° are also looked at around each cell, at the distance `reach`. With so few images only large "
+            "differences show.",
             "",
             *table(heads, rows),
             "",
