@@ -115,7 +115,9 @@ class Refinement:
         poses, widths, shift, votes, rate = (
             np.asarray(arrays[name]) for name in ("poses", "widths", "shift", "votes", "rate")
         )
-        rows, centre, scale = _standardised(None if features is None else features[_used(len(features))])
+        rows, centre, scale = _standardised(
+            None if features is None else features[_evenly(len(features), MOST)]
+        )
         if rows is not None and features is not None and (len(rows), features.shape[2]) != shift.shape[:2]:
             raise ValueError("the features are of other images or parts than the refinement")
         return cls(poses, widths, shift, votes, rate, rows, centre, scale, strength)
@@ -157,7 +159,7 @@ def fit_refinement(
     The refinement, and for the training images what it says with them left out: shifts (N, P, 2) and votes (N, P).
     """
     images, parts = visible.shape
-    used = _used(images)
+    used = _evenly(images, MOST)
     mirrored = features is None or features.shape[1] == 2
     rows, centre, scale = _standardised(None if features is None else features[used])
     local = np.array([found.local for found in decoded])
@@ -222,7 +224,7 @@ def _fit_shift(
     images = len(kernel) - count
     if images < LEAST or not shown.any():
         return nothing
-    some = np.unique(np.linspace(0, images - 1, min(images, CHOOSING)).astype(np.intp))
+    some = _evenly(images, CHOOSING)
     some = np.concatenate([some, some + count]) if count else some
     small = kernel[np.ix_(some, some)], target[some], shown[some], len(some) // 2 if count else 0
     errors = [_regressed(*small, strength, reweight=False)[1] for strength in STRENGTHS]
@@ -263,9 +265,9 @@ def _regressed(
     return (coefficients, moved), total
 
 
-def _used(images: int) -> NDArray[np.intp]:
-    """Return which of the images are learned from: evenly spaced where there are too many."""
-    return np.linspace(0, images - 1, min(images, MOST)).astype(np.intp)
+def _evenly(images: int, most: int) -> NDArray[np.intp]:
+    """Return the indices of all images, or of `most` evenly spaced ones where there are more."""
+    return np.linspace(0, images - 1, min(images, most)).astype(np.intp)
 
 
 def _doubled(
