@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import partscope.maps
 from networks import seeded
 from partscope.backbones import Backbone, Preprocessing
+from partscope.backward import Linearised
 from partscope.centres import find_centres
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.errors import DatasetError, OptionError
@@ -110,7 +111,7 @@ def test_passes_that_specs_have_in_common_are_made_once(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = {"forward": 0, "backward": 0}
-    run, differentiate = Backbone.activations, partscope.maps._gradients
+    run, differentiate, batched = Backbone.activations, partscope.maps._gradients, Linearised.gradients
 
     def activations(self: Backbone, inputs: Tensor) -> Tensor:
         counts["forward"] += 1
@@ -121,7 +122,13 @@ def test_passes_that_specs_have_in_common_are_made_once(
         return differentiate(activations, image, channels)
 
     monkeypatch.setattr(Backbone, "activations", activations)
+
+    def linearised(self: Linearised, channels: Any) -> Tensor:
+        counts["backward"] += len(channels)
+        return batched(self, channels)
+
     monkeypatch.setattr(partscope.maps, "_gradients", gradients)
+    monkeypatch.setattr(Linearised, "gradients", linearised)
     one_look = [
         CentreSpec(),
         CentreSpec(centre="maximum"),

@@ -14,19 +14,38 @@ import torch
 from torch import Tensor
 
 from partscope.backbones.core import Backbone
+from partscope.backward import Linearised, linearise
 from partscope.errors import OptionError
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    # torch.linalg.vector_norm over an axis that is not the last takes ten times as long on a CPU.
+    first, *others = gradient.unbind(dim=-3)
+    total = first.square()
+    for colour in others:
+        total.addcmul_(colour, colour)
+    return total.sqrt_()
+
 
 #: Colour reductions of a (..., 3, H, W) gradient to (..., H, W): the Euclidean norm (2014), the sum of absolute values (2015),
 #: the largest absolute value (Simonyan et al. 2013).
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "l2": lambda gradient: torch.linalg.vector_norm(gradient, dim=-3),
+    "l2": _norm,
     "l1": lambda gradient: gradient.abs().sum(dim=-3),
     "max": lambda gradient: gradient.abs().amax(dim=-3),
 }
 
-# On a CPU a batch of cotangents gains nothing over one at a time (benchmarks/gradient_maps.py), and costs memory; a GPU
-# is only filled by a batch.
-_CHUNK = {"cpu": 1, "cuda": 32}
+#: Ways to compute gradients: the linearised network of :mod:`partscope.backward`, or autograd; `"auto"` is the first wherever
+#: it can be had and pays.
+ENGINES = ("auto", "linearised", "autograd")
+
+# Channels per pass. Autograd gains nothing from a batch on a CPU, and a GPU is only filled by one; the linearised network
+# does from about eight (benchmarks/gradient_maps.py), and memory grows with it.
+_CHUNK = {"cpu": 16, "cuda": 32}
+_CHUNK_AUTOGRAD = {"cpu": 1, "cuda": 32}
+
+# Linearising a network takes about as long as a forward pass; fewer channels than this are asked of autograd.
+_FEW = 4
 
 
 def gradient_maps(
@@ -36,10 +55,11 @@ def gradient_maps(
     *,
     reduction: str = "l2",
     chunk: int | None = None,
+    engine: str = "auto",
 ) -> Tensor:
     """Return the gradient maps of channels for one input, (K, S, S).
 
-    Equals a loop of `torch.autograd.grad(activations[:, k].sum(), inputs)`, whatever the chunk size.
+    Equals a loop of `torch.autograd.grad(activations[:, k].sum(), inputs)` up to rounding, whatever the chunk size.
 
     Parameters
     ----------
@@ -48,13 +68,19 @@ def gradient_maps(
     channels: the channels wanted, in this order; all by default.
     reduction: `"l2"`, `"l1"` or `"max"` over the three colours.
     chunk: channels per backward pass; chosen per device by default. Memory grows with it.
+    engine: `"linearised"` runs backward for a batch of channels at once, see :mod:`partscope.backward`; `"autograd"` is
+        PyTorch's own pass; `"auto"` takes the first, unless a few channels are wanted or the network has operations
+        whose backward pass is Python code.
 
     Raises
     ------
-    OptionError: unknown reduction, a channel out of range, a chunk size below 1.
+    OptionError: unknown reduction or engine, a channel out of range, a chunk size below 1; `engine="linearised"` and the
+        network has operations that it cannot read.
     BackboneError: as :meth:`Backbone.activations`.
     """
-    pieces = list(iterate_gradient_maps(backbone, inputs, channels, reduction=reduction, chunk=chunk))
+    pieces = list(
+        iterate_gradient_maps(backbone, inputs, channels, reduction=reduction, chunk=chunk, engine=engine)
+    )
     if not pieces:
         return torch.empty(0, *inputs.shape[-2:], dtype=inputs.dtype, device=backbone.device)
     return torch.cat([maps for _, maps in pieces])
@@ -67,6 +93,7 @@ def iterate_gradient_maps(
     *,
     reduction: str = "l2",
     chunk: int | None = None,
+    engine: str = "auto",
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Yield `(channels, maps)` chunk by chunk, so that no more than one chunk of maps is in memory.
 
@@ -77,13 +104,16 @@ def iterate_gradient_maps(
         image = inputs.detach().to(backbone.device, backbone.dtype).unsqueeze(0).clone().requires_grad_(True)
         activations = backbone.activations(image)
     wanted = _checked_channels(channels, activations.shape[1])
-    size = _CHUNK.get(activations.device.type, 1) if chunk is None else chunk
-    if size < 1:
-        raise OptionError(f"the chunk size must be at least 1, not {size}.")
+    if chunk is not None and chunk < 1:
+        raise OptionError(f"the chunk size must be at least 1, not {chunk}.")
+    network = _linearised(activations, image, len(wanted), engine)
+    sizes = _CHUNK_AUTOGRAD if network is None else _CHUNK
+    size = sizes.get(activations.device.type, 1) if chunk is None else chunk
     for start in range(0, len(wanted), size):
         part = wanted[start : start + size]
         with _gradients_on():
-            maps = reduce(_gradients(activations, image, part))
+            gradients = _gradients(activations, image, part) if network is None else network.gradients(part)
+            maps = reduce(gradients)
         yield part, maps
 
 
@@ -104,6 +134,23 @@ def _gradients_on() -> Iterator[None]:
     """Turn gradients on whatever mode the caller is in: inference mode is not left by `enable_grad` alone."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def _linearised(activations: Tensor, image: Tensor, wanted: int, engine: str) -> Linearised | None:
+    """The linearised network, or None where autograd is to be used."""
+    if engine not in ENGINES:
+        raise OptionError(f"the engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
+    if engine == "autograd" or (engine == "auto" and wanted < _FEW):
+        return None
+    try:
+        with _gradients_on():
+            return linearise(activations, image)
+    except NotImplementedError as error:
+        if engine == "linearised":
+            raise OptionError(
+                f"the network cannot be linearised: {error} is not known; use engine='auto'."
+            ) from error
+        return None
 
 
 def _gradients(activations: Tensor, image: Tensor, channels: Sequence[int]) -> Tensor:
