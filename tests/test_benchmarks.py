@@ -70,22 +70,35 @@ def test_mixture_tells_a_centre_elsewhere() -> None:
 @pytest.mark.usefixtures("benchmarks")
 def test_gradient_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "gradient_maps.json"
-    module = script("gradient_maps", "captum", "pytorch_grad_cam")
+    module = script("gradient_maps", "captum", "pytorch_grad_cam", "torchcam", "zennit")
     settings = "--networks alexnet --channels 3 --chunks 2 --pilot 2 --repeats 1 --threads 1"
     result = module.main([*settings.split(), "--json", str(out)])
-    rows = result["rows"]
+    must, *rows = result["rows"]
     assert {row["way"] for row in rows} == {*module.WHOLE, *module.CHUNKED}
+    of_libraries = [row["ratio"] for row in rows if row["way"] in module.LIBRARIES]
+    assert must["ratio"] == min(of_libraries)
+    assert must["met"] == (must["ratio"] >= must["must"] == 2)
     assert all(row["largest difference"] <= module.TOLERANCE for row in rows)
     assert all(row["range"][0] <= row["ratio"] <= row["range"][1] for row in rows)
-    assert (
-        json.loads(out.read_text("utf-8"))["fastest other way"].keys() == result["fastest other way"].keys()
-    )
+    assert json.loads(out.read_text("utf-8")) == json.loads(json.dumps(result))
+    (summary,) = result["fastest"]
+    assert summary["of all"]["ratio"] == min(row["ratio"] for row in rows)
     assert "captum Saliency" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(("layer", "count"), [(512, 64), (256, 3), (40, 40), (5, 64)])
+def test_channels_come_in_runs(layer: int, count: int) -> None:
+    channels = script("gradient_maps", "captum", "pytorch_grad_cam", "torchcam", "zennit").runs(layer, count)
+    assert channels == sorted(set(channels))
+    assert len(channels) == min(count, layer if layer < count else count) or layer % 16
+    assert all(0 <= k < layer for k in channels)
+    assert sum(b - a > 1 for a, b in zip(channels, channels[1:], strict=False)) < max(1, count // 16)
+
+
+@pytest.mark.usefixtures("benchmarks")
 def test_gradient_maps_tells_other_maps() -> None:
-    module = script("gradient_maps", "captum", "pytorch_grad_cam")
+    module = script("gradient_maps", "captum", "pytorch_grad_cam", "torchcam", "zennit")
     maps = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
     other = maps.clone()
     other[1, 2, 2] += 0.5 * maps[1].max()
