@@ -120,8 +120,8 @@ def iterate_gradient_maps(
 def activation_maps(backbone: Backbone, inputs: Tensor, channels: Sequence[int] | None = None) -> Tensor:
     """Return the layer's activations of one input, (K, h, w), cut at zero: one forward pass for all channels.
 
-    Parameters and errors as :func:`gradient_maps`. The maps live on the layer's grid; a centre at `x` in a map of `w` columns
-    lies at `x·S/w` in the input.
+    Parameters and errors as :func:`gradient_maps`. The maps live on the layer's grid; where its cells lie in the input
+    is told by :attr:`Backbone.cells`.
     """
     with torch.no_grad():
         image = inputs.to(backbone.device, backbone.dtype).unsqueeze(0)

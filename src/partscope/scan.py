@@ -208,7 +208,7 @@ def _manifest(
     channels: NDArray[np.int64],
     block: int,
 ) -> dict[str, Any]:
-    return {
+    manifest: dict[str, Any] = {
         "format": 1,
         "data set": dataset.fingerprint(),
         "images": len(dataset),
@@ -217,3 +217,6 @@ def _manifest(
         "channels": channels.tolist(),
         "images per block": block,
     }
+    if any(spec.maps != "gradient" for spec in specs):
+        manifest["cells"] = [*backbone.cells.start, *backbone.cells.step]
+    return manifest

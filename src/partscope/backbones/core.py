@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partscope.backbones.content import network_hash
+from partscope.backbones.geometry import CellGeometry, cell_step
 from partscope.backbones.passes import blank_input, device_and_dtype, evaluation_mode, value_at
 from partscope.backbones.preprocessing import Preprocessing
 from partscope.errors import BackboneError, nearest_names
@@ -68,6 +69,13 @@ class Backbone:
     def channels(self) -> int:
         """Number of channels K of the layer."""
         return self.grid[0]
+
+    @cached_property
+    def cells(self) -> CellGeometry:
+        """Where the cells of the layer's grid lie in the input, see :mod:`partscope.backbones.geometry`."""
+        _, rows, columns = self.grid
+        step = cell_step(self.activations, self.blank_input())
+        return CellGeometry.centred(self.input_size, (rows, columns), step)
 
     @property
     def stride(self) -> float:
