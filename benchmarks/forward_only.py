@@ -12,7 +12,6 @@ the test split. Nothing of the test split is read for a choice. Finished work is
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,54 +155,79 @@ def cost_of(backbone: Backbone, channels: Sequence[int], repeats: int) -> dict[s
     }
 
 
-def layer_rows(
-    name: str, sets: dict[str, PartDataset], few: tuple[int, int], folder: Path, repeats: int
-) -> list[dict[str, Any]]:
-    backbones = {layer: get_backbone(name, layer=layer) for layer in LAYERS[name]}
-    grids = FeatureGrids(backbones[LAYERS[name][-1]], tuple(LAYERS[name]))
+def layer_rows(name: str, sets: dict[str, PartDataset], folder: Path) -> list[dict[str, Any]]:
+    """Rows of activations on all images; one pass an image serves all layers."""
+    backbones, grids = networks(name)
     cheap = [centre for centre, (_, _, everywhere) in CENTRES.items() if everywhere]
-    small = {"train": sets["train"][: few[0]], "held": sets["held"][: few[1]]}
-    whole = {
+    found = {
         part: kept(folder / f"{name}-{part}", sets[part], activation_centres(backbones, grids, cheap))
         for part in ("train", "held")
     }
-    mixtures = {
-        part: kept(folder / f"{name}-mixture-{part}", data, activation_centres(backbones, grids, ["mixture"]))
-        for part, data in small.items()
-    }
     rows = []
     for layer in reversed(LAYERS[name]):
-        backbone = backbones[layer]
-        every = {channel: channel for channel in range(backbone.channels)}
-        row: dict[str, Any] = {"network": name, "layer": layer, "grid": list(backbone.grid), "all images": {}}
-        row["same images"] = {}
-        for centre in cheap:
-            key = f"{layer}|{centre}"
-            ranking = rank_channels(whole["train"][key], sets["train"])
-            row["all images"][f"activations, {centre}"] = row_of(
-                ranking, whole["held"][key], every, sets["train"], sets["held"]
+        every = {channel: channel for channel in range(backbones[layer].channels)}
+        measured = {
+            f"activations, {centre}": row_of(
+                rank_channels(found["train"][f"{layer}|{centre}"], sets["train"]),
+                found["held"][f"{layer}|{centre}"],
+                every,
+                sets["train"],
+                sets["held"],
             )
-        near = None
-        for centre in CENTRES:
-            key = f"{layer}|{centre}"
-            found = mixtures if centre == "mixture" else whole
-            ranking = rank_channels(found["train"][key][: few[0]], small["train"])
-            near = ranking if near is None else near  # the first centre is the shortlist's
-            row["same images"][f"activations, {centre}"] = row_of(
-                ranking, found["held"][key][: few[1]], every, small["train"], small["held"]
-            )
-        assert near is not None
-        shown = near.images > 0
-        channels = sorted(set(near.channels[near.order[shown, :PER_PART]].ravel().tolist()))
-        ranking, centres, columns = gradients(backbone, channels, small, folder / f"{name}-{layer}")
-        row["same images"]["gradients, mixture"] = row_of(
-            ranking, centres, columns, small["train"], small["held"]
+            for centre in cheap
+        }
+        rows.append(
+            {"network": name, "layer": layer, "grid": list(backbones[layer].grid), "all images": measured}
         )
-        row["channels with gradients"] = len(channels)
-        row["cost in forward passes"] = cost_of(backbone, sorted(columns), repeats)
-        rows.append(row)
-        print(layer, {key: value["error"] for key, value in row["same images"].items()}, flush=True)
+        print(layer, {key: round(value["error"], 4) for key, value in measured.items()}, flush=True)
     return rows
+
+
+def networks(name: str) -> tuple[dict[str, Backbone], FeatureGrids]:
+    """A backbone for each layer, and what runs all of them at once."""
+    backbones = {layer: get_backbone(name, layer=layer) for layer in LAYERS[name]}
+    return backbones, FeatureGrids(backbones[LAYERS[name][-1]], tuple(LAYERS[name]))
+
+
+def beside_gradients(
+    row: dict[str, Any], sets: dict[str, PartDataset], few: tuple[int, int], folder: Path, repeats: int
+) -> None:
+    """Add to a layer's row what gradients give on few images, what activations give on the same, and the costs."""
+    name, layer = row["network"], row["layer"]
+    backbones, grids = networks(name)
+    backbone = backbones[layer]
+    small = {"train": sets["train"][: few[0]], "held": sets["held"][: few[1]]}
+    every = {channel: channel for channel in range(backbone.channels)}
+    cheap = [centre for centre, (_, _, everywhere) in CENTRES.items() if everywhere]
+    found = {
+        part: {
+            **kept(folder / f"{name}-{part}", sets[part], activation_centres(backbones, grids, cheap)),
+            **kept(
+                folder / f"{name}-mixture-{part}", data, activation_centres(backbones, grids, ["mixture"])
+            ),
+        }
+        for part, data in small.items()
+    }
+    rankings = {
+        centre: rank_channels(found["train"][f"{layer}|{centre}"][: few[0]], small["train"])
+        for centre in CENTRES
+    }
+    row["same images"] = {
+        f"activations, {centre}": row_of(
+            ranking, found["held"][f"{layer}|{centre}"][: few[1]], every, small["train"], small["held"]
+        )
+        for centre, ranking in rankings.items()
+    }
+    near = rankings["centroid"]
+    shown = near.images > 0
+    channels = sorted(set(near.channels[near.order[shown, :PER_PART]].ravel().tolist()))
+    ranking, centres, columns = gradients(backbone, channels, small, folder / f"{name}-{layer}")
+    row["same images"]["gradients, mixture"] = row_of(
+        ranking, centres, columns, small["train"], small["held"]
+    )
+    row["channels with gradients"] = len(channels)
+    row["cost in forward passes"] = cost_of(backbone, sorted(columns), repeats)
+    print(layer, {key: round(value["error"], 4) for key, value in row["same images"].items()}, flush=True)
 
 
 def gradients(
@@ -330,18 +354,21 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "cells": [],
         "test": [],
     }
+    test = data.test if options.test is None else data.test.limit(options.test)
+    result["test images"] = len(test)
+    for name in options.networks:
+        rows = layer_rows(name, sets, options.folder)
+        result["layers"] += rows
+        write_json(options.json, result)
     for name in options.networks:
         result["cells"] += cell_rows(name, sets, min(few[1], options.held))
-        rows = layer_rows(name, sets, few, options.folder, options.repeats)
-        result["layers"] += rows
-        best = min(rows, key=lambda row: row["all images"]["activations, centroid"]["error"])["layer"]
+        own = [row for row in result["layers"] if row["network"] == name]
+        best = min(own, key=lambda row: row["all images"]["activations, centroid"]["error"])["layer"]
         layers = list(dict.fromkeys([get_backbone(name).layer, best]))
-        test = data.test if options.test is None else data.test.limit(options.test)
         result["test"] += test_rows(name, layers, train, test, options.folder)
-        result["test images"] = len(test)
-        result["median forward passes"] = statistics.median(
-            row["cost in forward passes"]["activations, selected"]["median"] for row in result["layers"]
-        )
+        write_json(options.json, result)
+    for row in result["layers"]:
+        beside_gradients(row, sets, few, options.folder, options.repeats)
         write_json(options.json, result)
     return result
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from partscope.backbones.core import Backbone
+from partscope.backbones.devices import computing
 from partscope.backward import Linearised, linearise
+from partscope.chunking import ChunkTuner, device_clock
 from partscope.errors import OptionError
 
 
@@ -108,13 +111,26 @@ def iterate_gradient_maps(
         raise OptionError(f"the chunk size must be at least 1, not {chunk}.")
     network = _linearised(activations, image, len(wanted), engine)
     sizes = _CHUNK_AUTOGRAD if network is None else _CHUNK
-    size = sizes.get(activations.device.type, 1) if chunk is None else chunk
-    for start in range(0, len(wanted), size):
-        part = wanted[start : start + size]
-        with _gradients_on():
+
+    def compute(part: Sequence[int]) -> Tensor:
+        with _gradients_on(), computing(activations.device, backbone.precision):
             gradients = _gradients(activations, image, part) if network is None else network.gradients(part)
-            maps = reduce(gradients)
-        yield part, maps
+            return reduce(gradients.to(image.dtype))
+
+    yield from _tuner(backbone, activations.device, sizes, chunk).run(wanted, compute)
+
+
+#: What has been found out about the networks on devices that are tuned for.
+_TUNERS: WeakKeyDictionary[Backbone, ChunkTuner] = WeakKeyDictionary()
+
+
+def _tuner(backbone: Backbone, device: torch.device, sizes: dict[str, int], chunk: int | None) -> ChunkTuner:
+    size = sizes.get(device.type, 1) if chunk is None else chunk
+    if chunk is not None or device.type != "cuda":
+        return ChunkTuner(size, settled=True)
+    if backbone not in _TUNERS:
+        _TUNERS[backbone] = ChunkTuner(size // 4, clock=device_clock(device))
+    return _TUNERS[backbone]
 
 
 def activation_maps(backbone: Backbone, inputs: Tensor, channels: Sequence[int] | None = None) -> Tensor:

@@ -6,20 +6,23 @@ with the same bytes. Of a channel in an image only the centre is kept (two numbe
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from partscope.backbones.core import Backbone
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset, Sample, Skipped, clip_box
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
 from partscope.images import load_image
+from partscope.prefetch import prepared
 from partscope.progress import track
 from partscope.scan_store import Block, ScanStore
 from partscope.views import needs_box
@@ -131,20 +134,23 @@ def scan(
     current: list[NDArray[np.float32]] = []
     failures: list[Skipped] = []
     done = len(dataset) - len(images)
-    for index, i in track(images, description, total=len(dataset), done=done, enabled=progress):
-        sample = dataset[i]
-        try:
-            current.append(_centres_of(sample, backbone, specs, wanted, chunk))
-        except (ImageError, DatasetError) as error:
-            if on_error == "raise":
-                raise
-            current.append(np.full((len(specs), len(wanted), 2), np.nan, dtype=np.float32))
-            failures.append(Skipped(sample.id, str(error)))
-        if i + 1 == min(starts[index] + block, len(dataset)):
-            finished[index] = (np.stack(current), tuple(failures))
-            if store:
-                store.write(index, finished[index])
-            current, failures = [], []
+    opened = prepared((dataset[i] for _, i in images), _opened, backbone.device.type)
+    bar = track(images, description, total=len(dataset), done=done, enabled=progress)
+    with contextlib.closing(opened):
+        for (index, i), take in zip(bar, opened, strict=True):
+            sample = dataset[i]
+            try:
+                current.append(_centres_of(sample, take, backbone, specs, wanted, chunk))
+            except (ImageError, DatasetError) as error:
+                if on_error == "raise":
+                    raise
+                current.append(np.full((len(specs), len(wanted), 2), np.nan, dtype=np.float32))
+                failures.append(Skipped(sample.id, str(error)))
+            if i + 1 == min(starts[index] + block, len(dataset)):
+                finished[index] = (np.stack(current), tuple(failures))
+                if store:
+                    store.write(index, finished[index])
+                current, failures = [], []
     if store:
         store.tidy()
     blocks = [finished[index] for index in range(len(starts))]
@@ -158,19 +164,25 @@ def scan(
     )
 
 
-def _centres_of(
-    sample: Sample,
-    backbone: Backbone,
-    specs: Sequence[CentreSpec],
-    channels: NDArray[np.int64],
-    chunk: int | None,
-) -> NDArray[np.float32]:
+def _opened(sample: Sample) -> Image.Image:
     image = load_image(sample.image)
     if image.size != tuple(sample.size):
         raise DatasetError(
             f"{sample.image}: the image has {image.width}×{image.height} pixels where the data set states "
             f"{sample.size[0]}×{sample.size[1]}; use the image that was annotated."
         )
+    return image
+
+
+def _centres_of(
+    sample: Sample,
+    take: Callable[[], Image.Image],
+    backbone: Backbone,
+    specs: Sequence[CentreSpec],
+    channels: NDArray[np.int64],
+    chunk: int | None,
+) -> NDArray[np.float32]:
+    image = take()
     try:
         found = channel_centres(
             backbone, image, specs, channels=channels.tolist(), box=sample.box, chunk=chunk

@@ -60,9 +60,34 @@ def partscope(
         bool,
         typer.Option("--debug", envvar="PARTSCOPE_DEBUG", help="Show the traceback of an error."),
     ] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="Where networks run; auto takes a CUDA card where there is one.",
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="float32|tf32|bfloat16",
+            help="Of the networks' passes; model files do not depend on it.",
+        ),
+    ] = "float32",
 ) -> None:
     """Turn any pretrained CNN into a part detector."""
     set_debug(debug)
+    handled(_choose_device)(device, precision)
+
+
+def _choose_device(device: str, precision: str) -> None:
+    if (device, precision) == ("auto", "float32") and "partscope.backbones.devices" not in sys.modules:
+        return  # the default; PyTorch takes its time to load
+    from partscope.backbones.devices import set_compute
+
+    set_compute(device, precision)
 
 
 app.command()(handled(demo))
