@@ -1,6 +1,6 @@
-"""One module per annotation format; :func:`load_dataset` reads any of them by name.
+"""One module per annotation format; :func:`load_dataset` reads any of them by name, :func:`save_dataset` writes it.
 
-To add a format, write a module with a function decorated by `@reader("name")` and import it here.
+To add a format, write a module with functions decorated by `@reader("name")` and `@writer("name")` and import it here.
 """
 
 from __future__ import annotations
@@ -8,19 +8,28 @@ from __future__ import annotations
 from partscope.formats.boxes import read_boxes
 from partscope.formats.cub import read_cub
 from partscope.formats.cub_writer import write_cub_annotations
-from partscope.formats.registry import READERS, load_dataset, reader
+from partscope.formats.dataset_csv import read_csv, write_csv
+from partscope.formats.registry import READERS, WRITERS, load_dataset, reader, recognise, save_dataset, writer
 from partscope.formats.results import read_predictions_csv, write_predictions_csv
 from partscope.formats.results_coco import read_predictions_coco, write_predictions_coco
+from partscope.formats.writing import Written
 
 __all__ = [
     "READERS",
+    "WRITERS",
+    "Written",
     "load_dataset",
     "read_boxes",
+    "read_csv",
     "read_cub",
     "read_predictions_coco",
     "read_predictions_csv",
     "reader",
+    "recognise",
+    "save_dataset",
+    "write_csv",
     "write_cub_annotations",
     "write_predictions_coco",
     "write_predictions_csv",
+    "writer",
 ]
