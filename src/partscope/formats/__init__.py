@@ -6,6 +6,8 @@ To add a format, write a module with functions decorated by `@reader("name")` an
 from __future__ import annotations
 
 from partscope.formats.boxes import read_boxes
+from partscope.formats.coco import read_coco
+from partscope.formats.coco_writer import write_coco
 from partscope.formats.cub import read_cub
 from partscope.formats.cub_writer import write_cub_annotations
 from partscope.formats.dataset_csv import read_csv, write_csv
@@ -20,6 +22,7 @@ __all__ = [
     "Written",
     "load_dataset",
     "read_boxes",
+    "read_coco",
     "read_csv",
     "read_cub",
     "read_predictions_coco",
@@ -27,6 +30,7 @@ __all__ = [
     "reader",
     "recognise",
     "save_dataset",
+    "write_coco",
     "write_csv",
     "write_cub_annotations",
     "write_predictions_coco",
