@@ -11,6 +11,13 @@ from partscope.formats.coco_writer import write_coco
 from partscope.formats.cub import read_cub
 from partscope.formats.cub_writer import write_cub_annotations
 from partscope.formats.dataset_csv import read_csv, write_csv
+from partscope.formats.label_studio import read_label_studio
+from partscope.formats.label_studio_writer import (
+    label_studio_config,
+    write_label_studio,
+    write_label_studio_min,
+    write_predictions_label_studio,
+)
 from partscope.formats.registry import READERS, WRITERS, load_dataset, reader, recognise, save_dataset, writer
 from partscope.formats.results import read_predictions_csv, write_predictions_csv
 from partscope.formats.results_coco import read_predictions_coco, write_predictions_coco
@@ -20,11 +27,13 @@ __all__ = [
     "READERS",
     "WRITERS",
     "Written",
+    "label_studio_config",
     "load_dataset",
     "read_boxes",
     "read_coco",
     "read_csv",
     "read_cub",
+    "read_label_studio",
     "read_predictions_coco",
     "read_predictions_csv",
     "reader",
@@ -33,7 +42,10 @@ __all__ = [
     "write_coco",
     "write_csv",
     "write_cub_annotations",
+    "write_label_studio",
+    "write_label_studio_min",
     "write_predictions_coco",
     "write_predictions_csv",
+    "write_predictions_label_studio",
     "writer",
 ]
