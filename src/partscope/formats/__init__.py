@@ -10,6 +10,8 @@ from partscope.formats.coco import read_coco
 from partscope.formats.coco_writer import write_coco
 from partscope.formats.cub import read_cub
 from partscope.formats.cub_writer import write_cub_annotations
+from partscope.formats.cvat import read_cvat
+from partscope.formats.cvat_writer import write_cvat
 from partscope.formats.dataset_csv import read_csv, write_csv
 from partscope.formats.label_studio import read_label_studio
 from partscope.formats.label_studio_writer import (
@@ -33,6 +35,7 @@ __all__ = [
     "read_coco",
     "read_csv",
     "read_cub",
+    "read_cvat",
     "read_label_studio",
     "read_predictions_coco",
     "read_predictions_csv",
@@ -42,6 +45,7 @@ __all__ = [
     "write_coco",
     "write_csv",
     "write_cub_annotations",
+    "write_cvat",
     "write_label_studio",
     "write_label_studio_min",
     "write_predictions_coco",

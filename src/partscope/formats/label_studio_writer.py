@@ -128,7 +128,7 @@ def _results(parts: Sequence[str], item: Named, key: str) -> list[dict[str, Any]
         found.append(
             _rectangle(sample.box, sample.size, OBJECT if sample.label is None else sample.label, key)
         )
-    for p in np.flatnonzero(sample.visible):
+    for p in np.flatnonzero(sample.visible).tolist():
         point = _keypoint(sample.points[p].tolist(), sample.size, parts[p], f"{key}/{p}")
         found.append({**point, "parentID": key} if sample.box is not None else point)
     return found
@@ -199,7 +199,7 @@ def write_predictions_label_studio(
         if predictions.boxes is not None and np.isfinite(predictions.boxes[i]).all():
             results.append(_rectangle(predictions.boxes[i].tolist(), size, label, f"{i}"))
             parent = {"parentID": f"{i}"}
-        for p in np.flatnonzero(shown):
+        for p in np.flatnonzero(shown).tolist():
             point = _keypoint(predictions.points[i, p].tolist(), size, predictions.parts[p], f"{i}/{p}")
             results.append({**point, "score": float(predictions.score[i, p]), **parent})
         doubt = predictions.doubt[i]
