@@ -13,6 +13,8 @@ from partscope.formats.cub_writer import write_cub_annotations
 from partscope.formats.cvat import read_cvat
 from partscope.formats.cvat_writer import write_cvat
 from partscope.formats.dataset_csv import read_csv, write_csv
+from partscope.formats.deeplabcut import read_deeplabcut
+from partscope.formats.deeplabcut_writer import write_deeplabcut, write_predictions_deeplabcut
 from partscope.formats.label_studio import read_label_studio
 from partscope.formats.label_studio_writer import (
     label_studio_config,
@@ -36,6 +38,7 @@ __all__ = [
     "read_csv",
     "read_cub",
     "read_cvat",
+    "read_deeplabcut",
     "read_label_studio",
     "read_predictions_coco",
     "read_predictions_csv",
@@ -46,10 +49,12 @@ __all__ = [
     "write_csv",
     "write_cub_annotations",
     "write_cvat",
+    "write_deeplabcut",
     "write_label_studio",
     "write_label_studio_min",
     "write_predictions_coco",
     "write_predictions_csv",
+    "write_predictions_deeplabcut",
     "write_predictions_label_studio",
     "writer",
 ]

@@ -27,12 +27,12 @@ class Mark:
 
     looks_for: what a file or folder of the format looks like, for the message where none fits.
     recognise: tells from a file's name and first bytes, or a folder's entries; must not read all of it.
-    folder: the format is a folder, not a file.
+    folder: the format is a folder, not a file; None where it is either.
     """
 
     looks_for: str
     recognise: Callable[[Path], bool]
-    folder: bool
+    folder: bool | None
 
 
 MARKS: dict[str, Mark] = {}
@@ -49,7 +49,7 @@ def reader(
     *,
     looks_for: str = "",
     recognise: Callable[[Path], bool] | None = None,
-    folder: bool = False,
+    folder: bool | None = False,
 ) -> Callable[[R], R]:
     """Register the decorated function as the reader of `format`; the rest as in :class:`Mark`."""
 
@@ -175,7 +175,7 @@ def _formats_of(path: Path) -> list[tuple[str, Path]]:
     return [
         (name, path)
         for name, mark in MARKS.items()
-        if mark.folder == path.is_dir() and _recognised(mark, path)
+        if mark.folder in (None, path.is_dir()) and _recognised(mark, path)
     ]
 
 
