@@ -9,7 +9,7 @@ from partscope.formats.boxes import read_boxes
 from partscope.formats.coco import read_coco
 from partscope.formats.coco_writer import write_coco
 from partscope.formats.cub import read_cub
-from partscope.formats.cub_writer import write_cub_annotations
+from partscope.formats.cub_writer import write_cub, write_cub_annotations
 from partscope.formats.cvat import read_cvat
 from partscope.formats.cvat_writer import write_cvat
 from partscope.formats.dataset_csv import read_csv, write_csv
@@ -22,6 +22,9 @@ from partscope.formats.label_studio_writer import (
     write_label_studio_min,
     write_predictions_label_studio,
 )
+from partscope.formats.lsp import read_lsp, write_lsp
+from partscope.formats.nabirds import read_nabirds, write_nabirds
+from partscope.formats.pts import read_pts, write_pts
 from partscope.formats.registry import READERS, WRITERS, load_dataset, reader, recognise, save_dataset, writer
 from partscope.formats.results import read_predictions_csv, write_predictions_csv
 from partscope.formats.results_coco import read_predictions_coco, write_predictions_coco
@@ -40,21 +43,28 @@ __all__ = [
     "read_cvat",
     "read_deeplabcut",
     "read_label_studio",
+    "read_lsp",
+    "read_nabirds",
     "read_predictions_coco",
     "read_predictions_csv",
+    "read_pts",
     "reader",
     "recognise",
     "save_dataset",
     "write_coco",
     "write_csv",
+    "write_cub",
     "write_cub_annotations",
     "write_cvat",
     "write_deeplabcut",
     "write_label_studio",
     "write_label_studio_min",
+    "write_lsp",
+    "write_nabirds",
     "write_predictions_coco",
     "write_predictions_csv",
     "write_predictions_deeplabcut",
     "write_predictions_label_studio",
+    "write_pts",
     "writer",
 ]

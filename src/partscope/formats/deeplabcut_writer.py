@@ -12,11 +12,11 @@ import numpy as np
 
 from partscope.atomic import atomic_path, atomic_write
 from partscope.dataset import PartDataset
-from partscope.errors import DatasetError, MissingExtraError, OptionError, PartscopeError
+from partscope.errors import DatasetError, MissingExtraError, OptionError
 from partscope.formats.deeplabcut import DATA, SHIFT
 from partscope.formats.registry import writer
 from partscope.formats.results import check_unique, quoted
-from partscope.formats.writing import Losses, Named, Written, by_image, named
+from partscope.formats.writing import Losses, Named, Written, by_image, make_folder, named
 from partscope.predictions import PartPredictions
 
 #: Whose labels they are called, where nobody is named.
@@ -71,12 +71,7 @@ def write_deeplabcut(
         folders.setdefault(places[item.image].split("/")[1], []).append(item)
     for folder, group in folders.items():
         home = target / DATA / folder
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PartscopeError(
-                f"{home}: the folder cannot be created ({error.strerror}); choose another one."
-            ) from error
+        make_folder(home)
         for ending in ("csv", "h5")[: 1 + h5]:
             file = home / f"CollectedData_{scorer}.{ending}"
             _write_table(file, *_table(dataset, group, places, scorer, several))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from partscope.dataset import PartDataset, Sample
-from partscope.errors import DatasetError
+from partscope.errors import DatasetError, PartscopeError
 from partscope.formats.objects import OBJECT
 from partscope.formats.reading import relative_name
 
@@ -111,6 +111,16 @@ def one_object_each(items: Iterable[Named], format: str) -> None:
                 f"{image}: the image holds {len(group)} objects, and {format} knows one an image; write coco, csv, "
                 "label-studio or cvat."
             )
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it; a PartscopeError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PartscopeError(
+            f"{folder}: the folder cannot be created ({error.strerror}); choose another one."
+        ) from error
 
 
 class Losses:
