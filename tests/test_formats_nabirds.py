@@ -113,7 +113,7 @@ def test_what_is_refused(birds: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="depth must be"):
         load_dataset("nabirds", birds, depth=-1)
     with pytest.raises(
-        AnnotationError, match=r"neither this folder nor nabirds in it holds images\.txt, sizes\.txt"
+        AnnotationError, match=r"neither this folder nor nabirds in it holds images\.txt and sizes\.txt"
     ):
         load_dataset("nabirds", tmp_path / "nabirds" / "images")
     shutil.copy(birds / "nabirds" / "images" / "a.png", birds / "a.png")

@@ -15,6 +15,7 @@ from partscope.cli.channels import channels
 from partscope.cli.classify import fit as classify_fit
 from partscope.cli.classify import predict as classify_predict
 from partscope.cli.classify_evaluate import evaluate as classify_evaluate
+from partscope.cli.convert import convert
 from partscope.cli.demo import demo
 from partscope.cli.discover import discover
 from partscope.cli.evaluate import evaluate
@@ -68,6 +69,7 @@ def partscope(
 app.command()(handled(demo))
 app.command()(handled(synth))
 app.command()(handled(backbones))
+app.command()(handled(convert))
 app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(discover))

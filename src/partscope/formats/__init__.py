@@ -8,6 +8,7 @@ from __future__ import annotations
 from partscope.formats.boxes import read_boxes
 from partscope.formats.coco import read_coco
 from partscope.formats.coco_writer import write_coco
+from partscope.formats.converting import Converted, convert
 from partscope.formats.cub import read_cub
 from partscope.formats.cub_writer import write_cub, write_cub_annotations
 from partscope.formats.cvat import read_cvat
@@ -33,7 +34,9 @@ from partscope.formats.writing import Written
 __all__ = [
     "READERS",
     "WRITERS",
+    "Converted",
     "Written",
+    "convert",
     "label_studio_config",
     "load_dataset",
     "read_boxes",

@@ -23,7 +23,7 @@ from partscope.formats.registry import writer
 from partscope.formats.writing import Losses, Named, Written, by_image, common_split, named
 
 
-@writer("coco")
+@writer("coco", ".json")
 def write_coco(dataset: PartDataset, path: str | Path, skeleton: Sequence[tuple[str, str]] = ()) -> Written:
     """Write marked parts as a COCO data set.
 

@@ -63,14 +63,14 @@ class _Tables:
 
 def _recognise(path: Path) -> bool:
     for folder in (path, path / FOLDER_NAME):
-        if (folder / "images.txt").is_file() and (folder / "parts" / "part_locs.txt").is_file():
+        if (folder / "images.txt").is_file():
             return not (folder / "sizes.txt").is_file()  # that is NABirds
     return False
 
 
 @reader(
     "cub",
-    looks_for="a folder with images.txt and parts/part_locs.txt",
+    looks_for="a folder with images.txt and parts/parts.txt",
     recognise=_recognise,
     folder=True,
 )

@@ -17,7 +17,7 @@ from partscope.formats.registry import writer
 from partscope.formats.writing import Losses, Named, Written, by_image, common_split, named
 
 
-@writer("cvat")
+@writer("cvat", ".xml")
 def write_cvat(dataset: PartDataset, path: str | Path) -> Written:
     """Write marked parts as CVAT for images 1.1.
 

@@ -144,7 +144,7 @@ def _parse(where: str, row: dict[str, str]) -> tuple[Marked, str, Point | None]:
     return Marked(where, row["image"], {}, box, label, split, instance), row["part"], place
 
 
-@writer("csv")
+@writer("csv", ".csv")
 def write_csv(dataset: PartDataset, path: str | Path) -> Written:
     """Write marked parts as a table; a column that no object needs is left out.
 

@@ -33,7 +33,8 @@ SHIFT = 0.5
 
 def _recognise(path: Path) -> bool:
     if path.is_dir():
-        return (path / DATA).is_dir()
+        tables = (path / DATA).glob("*/CollectedData_*")
+        return (path / DATA).is_dir() and ((path / "config.yaml").is_file() or next(tables, None) is not None)
     if path.suffix.lower() == ".h5":
         return path.name.startswith("CollectedData")
     return path.suffix.lower() == ".csv" and beginning(path).split(",", 1)[0] == "scorer"

@@ -25,7 +25,7 @@ SCORER = "partscope"
 Columns = list[tuple[str, ...]]
 
 
-@writer("deeplabcut")
+@writer("deeplabcut", ".csv", ".h5", folder=True)
 def write_deeplabcut(
     dataset: PartDataset, path: str | Path, scorer: str = SCORER, h5: bool = False
 ) -> Written:

@@ -55,7 +55,7 @@ def label_studio_config(parts: Sequence[str], labels: Sequence[str] = (OBJECT,))
     return xml_text(view)
 
 
-@writer("label-studio")
+@writer("label-studio", ".json")
 def write_label_studio(dataset: PartDataset, path: str | Path, prefix: str = LOCAL) -> Written:
     """Write marked parts as an export JSON of Label Studio, with the labelling configuration beside it.
 
@@ -73,7 +73,7 @@ def write_label_studio(dataset: PartDataset, path: str | Path, prefix: str = LOC
     return _write(dataset, Path(path), prefix, minimal=False)
 
 
-@writer("label-studio-min")
+@writer("label-studio-min", ".json")
 def write_label_studio_min(dataset: PartDataset, path: str | Path, prefix: str = LOCAL) -> Written:
     """Write marked parts as an export JSON-MIN of Label Studio; everything else as :func:`write_label_studio`."""
     return _write(dataset, Path(path), prefix, minimal=True)

@@ -35,14 +35,14 @@ def _recognise(path: Path) -> bool:
 
 def _find_folder(path: Path) -> Path | None:
     for folder in (path, path / FOLDER_NAME):
-        if all((folder / name).is_file() for name in ("images.txt", "sizes.txt", "parts/part_locs.txt")):
+        if (folder / "images.txt").is_file() and (folder / "sizes.txt").is_file():
             return folder
     return None
 
 
 @reader(
     "nabirds",
-    looks_for="a folder with images.txt, sizes.txt and parts/part_locs.txt",
+    looks_for="a folder with images.txt and sizes.txt",
     recognise=_recognise,
     folder=True,
 )
@@ -65,8 +65,8 @@ def read_nabirds(path: str | Path, on_error: str = "raise", depth: int | None = 
     folder = _find_folder(Path(path))
     if folder is None:
         raise AnnotationError(
-            f"{path}: neither this folder nor {FOLDER_NAME} in it holds images.txt, sizes.txt and parts/part_locs.txt; give the "
-            "folder that holds them."
+            f"{path}: neither this folder nor {FOLDER_NAME} in it holds images.txt and sizes.txt; give the folder "
+            "that holds them."
         )
     if depth is not None and depth < 0:
         raise OptionError(f"depth must be 0 or more, not {depth}.")

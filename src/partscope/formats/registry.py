@@ -36,6 +36,8 @@ class Mark:
 
 
 MARKS: dict[str, Mark] = {}
+#: For each writer the endings of the file that it writes, and whether it writes a folder (instead, or else).
+TARGETS: dict[str, tuple[tuple[str, ...], bool]] = {}
 
 #: In a folder, only files with these endings may be the annotation.
 _ENDINGS = (".csv", ".json", ".xml", ".h5")
@@ -62,11 +64,16 @@ def reader(
     return register
 
 
-def writer(format: str) -> Callable[[W], W]:
-    """Register the decorated function as the writer of `format`."""
+def writer(format: str, *suffixes: str, folder: bool = False) -> Callable[[W], W]:
+    """Register the decorated function as the writer of `format`.
+
+    suffixes: the endings of the file that it writes, in small letters. folder: it writes a folder, where the path has none
+    of these endings.
+    """
 
     def register(function: W) -> W:
         WRITERS[format] = function
+        TARGETS[format] = suffixes, folder or not suffixes
         return function
 
     return register
