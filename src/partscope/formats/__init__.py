@@ -29,6 +29,7 @@ from partscope.formats.pts import read_pts, write_pts
 from partscope.formats.registry import READERS, WRITERS, load_dataset, reader, recognise, save_dataset, writer
 from partscope.formats.results import read_predictions_csv, write_predictions_csv
 from partscope.formats.results_coco import read_predictions_coco, write_predictions_coco
+from partscope.formats.results_dataset import as_dataset
 from partscope.formats.writing import Written
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "WRITERS",
     "Converted",
     "Written",
+    "as_dataset",
     "convert",
     "label_studio_config",
     "load_dataset",
