@@ -52,16 +52,12 @@ def test_what_is_no_video(tmp_path: Path) -> None:
             VideoFrames(tmp_path / name)
 
 
-def test_a_truncated_video_is_an_image_error_at_most(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.8])
+def test_a_truncated_video_ends_early_or_is_an_image_error(tmp_path: Path, share: float) -> None:
     whole = write_video(tmp_path / "a.avi", [50] * 20).read_bytes()
-    for length in (100, len(whole) // 2, len(whole) - 10):
-        (tmp_path / "b.avi").write_bytes(whole[:length])
-        try:
-            frames = VideoFrames(tmp_path / "b.avi")
-            for index in range(len(frames)):
-                frames.read(index)
-        except ImageError as error:
-            assert "b.avi" in str(error)
+    (tmp_path / "b.avi").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ImageError, match=r"b\.avi: "):
+        VideoFrames(tmp_path / "b.avi").read(19)
 
 
 def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
