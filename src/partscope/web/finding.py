@@ -90,7 +90,7 @@ class Findings:
                     key: None if v is None else (*map(float, v[:3]), bool(v[3]), v[4])
                     for key, v in row[0].items()
                 }
-                self._rows[id] = Found(points, row[1], int(row[2]))  # type: ignore[arg-type]
+                self._rows[id] = Found(points, row[1], int(row[2]))
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             self._rows, self.round = {}, 0
 

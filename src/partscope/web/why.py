@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from partscope.maps import activation_maps, gradient_maps
 from partscope.views import view
 from partscope.web.features import FolderDetector
 from partscope.web.session import Session
+
+_T = TypeVar("_T")
 
 #: Channels of a part that are listed, and pictures of a channel.
 CHANNELS, PICTURES = 6, 24
@@ -215,12 +218,13 @@ class Reasons:
             raise OptionError("the detector does not know this part yet; find parts again.")
         return detector, part
 
-    def _once(self, key: tuple[object, ...], make: Any) -> Any:
-        if key not in self._known:
-            self._known[key] = make()
+    def _once(self, key: tuple[object, ...], make: Callable[[], _T]) -> _T:
+        known: _T | None = self._known.get(key)
+        if known is None:
+            known = self._known[key] = make()
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        return self._known[key]
+        return known
 
 
 def _point(point: NDArray[np.float64]) -> tuple[float, float] | None:
