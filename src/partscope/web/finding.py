@@ -15,7 +15,8 @@ import numpy as np
 
 from partscope.atomic import atomic_write
 from partscope.dataset import PartDataset
-from partscope.errors import PartscopeError, PartscopeWarning
+from partscope.errors import ImageError, PartscopeError, PartscopeWarning
+from partscope.images import load_image
 from partscope.metrics import bootstrap_interval, mean
 from partscope.predictions import PartPredictions
 from partscope.web.features import FeatureStore
@@ -126,7 +127,7 @@ class Search:
     Parameters
     ----------
     learner, store, jobs, findings: of the session.
-    marked: the completely marked pictures.
+    marked: the completely marked pictures; marked_ids: the page's ids of these.
     rest: `(id, file)` of the pictures to predict, in order.
     keys: the parts' keys by their names.
     anew: learn from all marks again.
@@ -140,6 +141,7 @@ class Search:
     jobs: Jobs
     findings: Findings
     marked: PartDataset | None
+    marked_ids: Sequence[str]
     rest: Sequence[tuple[str, Path]]
     keys: Mapping[str, str]
     anew: bool
@@ -153,6 +155,7 @@ class Search:
         try:
             learned = self._learn()
             self._predict()
+            self._look_at_marked()
             self._measure()
             return learned
         finally:
@@ -192,6 +195,23 @@ class Search:
             self.jobs.advance()
             if number % _SAVED_EVERY == 0:
                 self.findings.save()
+
+    def _look_at_marked(self) -> None:
+        """Note which channels the marked pictures excite; their features are kept already."""
+        detector = self.learner.detector
+        if detector is None or self.marked is None:
+            return
+        self.jobs.step("looking at the marked pictures", 0, len(self.marked))
+        for id, sample in zip(self.marked_ids, self.marked, strict=True):
+            if id not in self.store.peaks.values:
+                try:
+                    image = load_image(sample.image)
+                except ImageError:
+                    continue  # `update` has left it out as well
+                self.store.about = id
+                detector.evidence(image)
+                self.store.about = None
+            self.jobs.advance()
 
     def _measure(self) -> None:
         """Cross-validate, after the predictions, which people wait for."""

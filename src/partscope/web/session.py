@@ -16,7 +16,7 @@ from partscope.web.finding import Findings, Search
 from partscope.web.jobs import Jobs
 from partscope.web.kept_files import KeptFiles
 from partscope.web.learning import Learner
-from partscope.web.pictures import PictureFolder
+from partscope.web.pictures import PictureFolder, picture_id
 from partscope.web.previews import Previews
 from partscope.web.project import Mark, Marks, Project
 
@@ -202,8 +202,10 @@ class Session:
         """
         parts = self.project.parts
         samples = []
-        for id, marks in sorted(self.project.marked().items()):
-            if id not in self.folder or (complete and not self.project.is_complete(id)):
+        marked = self.project.marked()
+        for id in (picture.id for picture in self.folder if picture.id in marked):
+            marks = marked[id]
+            if complete and not self.project.is_complete(id):
                 continue
             if not any(key in marks.points for key in parts.names):
                 continue
@@ -243,6 +245,7 @@ class Session:
             jobs=self.jobs,
             findings=self.findings,
             marked=marked if len(marked) else None,
+            marked_ids=[picture_id(sample.id) for sample in marked],
             rest=rest,
             keys={name: key for key, name in names.items()},
             anew=anew,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,8 +67,10 @@ def keep(temporary: Path, name: str, folder: Path) -> str:
 
 def _checked_type(path: Path, shown: str) -> str:
     try:
-        with Image.open(path, formats=tuple(TYPES)) as image:
-            kind = image.format
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked below
+            with Image.open(path, formats=tuple(TYPES)) as image:
+                kind = image.format
     except Image.DecompressionBombError as error:
         raise _too_many(shown) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:

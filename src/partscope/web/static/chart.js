@@ -9,7 +9,7 @@ export function chart(history) {
   const x = (index) => LEFT + ((WIDTH - LEFT - RIGHT) * (history.length === 1 ? 0.5 : index / (history.length - 1)));
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * value) / most;
   const line = (pick) => history.map((entry, index) => `${index ? "L" : "M"}${x(index)} ${y(pick(entry))}`).join("");
-  const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
+  const percent = (value) => value === 0 ? "0 %" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
   const last = history[history.length - 1];
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words(history) });
   for (const value of [0, most / 2, most]) {

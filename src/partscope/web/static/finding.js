@@ -50,7 +50,7 @@ function show({ ended } = {}) {
 // After the search the picture that needs a look most is shown, unless one is being worked on.
 function openMostDoubtful() {
   const here = state.current && state.pictures.get(state.current.id);
-  if (here && here.state !== "done") return;
+  if (here?.state === "part") return;
   const id = state.order.find((other) => state.pictures.get(other).state === "found");
   if (id) open(id);
 }

@@ -64,7 +64,7 @@ function render() {
 
 function dress(cell, picture) {
   const selected = String(state.current?.id === picture.id);
-  const facts = `${picture.state}|${picture.doubt}|${picture.name}`;
+  const facts = `${picture.state}|${picture.doubt}|${state.mostDoubt}`;
   if (cell.getAttribute("aria-selected") !== selected) cell.setAttribute("aria-selected", selected);
   if (cell.dataset.facts === facts) return;
   cell.dataset.facts = facts;
@@ -79,7 +79,7 @@ function dress(cell, picture) {
   else frame.append(image ?? make("img", { src: api.thumbnail(picture.id), alt: "", draggable: false }));
   if (doubt !== null) {
     const bar = make("i");
-    bar.style.width = `${Math.min(100, 250 * doubt)}%`;
+    bar.style.width = `${(100 * doubt) / state.mostDoubt}%`;
     frame.append(make("div", { className: "bar" }, bar));
   }
   frame.append(

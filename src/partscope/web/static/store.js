@@ -51,6 +51,7 @@ const OPEN = { open: 0, part: 1, found: 2, done: 3, bad: 4 };
 
 export function sortPictures() {
   const all = [...state.pictures.values()];
+  state.mostDoubt = all.reduce((most, picture) => Math.max(most, picture.doubt ?? 0), 1e-9);
   const byName = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
   const by = {
     name: byName,

@@ -33,7 +33,7 @@ async function explain(key) {
 function panel(picture, key, why) {
   const score = why.point ? `found with a score of ${Math.round(100 * why.score)} %` : "not found";
   const channels = make("div", { className: "channels" }, ...why.channels.map((one, index) => {
-    const strength = one.strength === null ? "" : `${one.strength < 0 ? "−" : "+"}${Math.abs(one.strength).toFixed(3)}`;
+    const strength = one.strength === null ? "" : `${one.strength < 0 ? "−" : "+"}${Math.abs(one.strength).toFixed(Math.abs(one.strength) < 1 ? 3 : 1)}`;
     const button = make("button", { type: "button" },
       make("span", { textContent: `channel ${one.channel} ${strength}` }),
       make("span", { className: "quiet small", textContent: one.layer }));
@@ -48,6 +48,7 @@ function panel(picture, key, why) {
   const compare = make("button", { type: "button", textContent: "Compare with single channels" });
   compare.addEventListener("click", () => {
     compare.disabled = true;
+    compare.textContent = "Computing the gradient …";
     showWays(picture, key, ways).finally(() => compare.remove());
   });
   $("why").replaceChildren(

@@ -1,0 +1,107 @@
+"""What leaves the page reads back as what was marked and found."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from partscope.dataset import PartDataset
+from partscope.detectors import PartDetector
+from partscope.formats import load_dataset, read_predictions_coco, read_predictions_csv, registry
+from partscope.web import Session
+from web_sessions import finish, id_of, mark, name_parts
+
+pytestmark = pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
+
+
+@pytest.fixture
+def found(session: Session, animals: PartDataset) -> list[str]:
+    keys = name_parts(session, animals)
+    for sample in animals[:6]:
+        mark(session, sample)
+    session.find()
+    assert finish(session) == "done"
+    return keys
+
+
+def test_nothing_marked_is_said(client: TestClient, session: Session, animals: PartDataset) -> None:
+    name_parts(session, animals)
+    for name in ("cub", "predictions-csv"):
+        assert "nothing to export" in client.get(f"/api/exports/{name}").json()["error"]
+    assert client.get("/api/exports/model").status_code == 422
+    assert "nearest names" in client.get("/api/exports/nonsense").json()["error"]
+
+
+def test_every_registered_writer_is_offered(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, found: list[str]
+) -> None:
+    def write(dataset: PartDataset, path: Path) -> None:
+        (path / "own.txt").write_text(",".join(dataset.ids))
+
+    monkeypatch.setattr(registry, "WRITERS", {"own": write}, raising=False)
+    names = [one["name"] for one in client.get("/api/exports").json()["exports"]]
+    assert {"cub", "own", "predictions-csv", "predictions-coco", "predictions-json", "model"} <= set(names)
+    answer = client.get("/api/exports/own")
+    assert answer.text.split(",") == [
+        f"0_{i:02d}.png" for i in sorted(range(6), key=lambda i: answer.text.index(f"0_{i:02d}"))
+    ]
+    assert "attachment" in answer.headers["content-disposition"]
+
+
+def test_marks_as_cub_read_back(
+    client: TestClient, animals: PartDataset, tmp_path: Path, found: list[str]
+) -> None:
+    data = client.get("/api/exports/cub").content
+    zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path / "cub")
+    for sample in animals[:6]:
+        (tmp_path / "cub" / "images").mkdir(exist_ok=True)
+        Image.open(sample.image).save(tmp_path / "cub" / "images" / sample.id)
+    again = load_dataset("cub", tmp_path / "cub")
+    marked = {sample.id: sample for sample in animals[:6]}
+    assert set(again.ids) == set(marked)
+    for sample in again:
+        np.testing.assert_allclose(sample.points, marked[sample.id].points)
+
+
+def test_predictions_hold_marks_first(
+    client: TestClient, session: Session, animals: PartDataset, tmp_path: Path, found: list[str]
+) -> None:
+    for name, read in (
+        ("predictions-csv", read_predictions_csv),
+        ("predictions-coco", read_predictions_coco),
+    ):
+        file = tmp_path / name
+        file.write_bytes(client.get(f"/api/exports/{name}").content)
+        table = read(file)
+        assert table.parts == animals.parts
+        assert set(table.ids) == set(animals.ids)
+        for row, id in enumerate(table.ids):
+            sample = animals[animals.ids.index(id)]
+            if sample.id in animals[:6].ids:
+                np.testing.assert_allclose(table.points[row], sample.points)
+                assert table.score[row].tolist() == sample.visible.astype(float).tolist()
+            else:
+                own = session.findings.get(id_of(session, sample))
+                assert own is not None
+                points = [
+                    (np.nan, np.nan) if own.points[key] is None else own.points[key][:2] for key in found
+                ]  # type: ignore[index]
+                np.testing.assert_allclose(table.points[row], points)
+    records = client.get("/api/exports/predictions-json").json()["records"]
+    assert len(records) == len(animals) * len(animals.parts)
+
+
+def test_the_model_file_finds_what_the_page_finds(
+    client: TestClient, session: Session, animals: PartDataset, tmp_path: Path, found: list[str]
+) -> None:
+    (tmp_path / "m.partscope").write_bytes(client.get("/api/exports/model").content)
+    own = session.learner.detector
+    assert own is not None
+    model = PartDetector.load(tmp_path / "m.partscope", backbone=own.backbone_)
+    np.testing.assert_allclose(model.predict(animals[10:]).points, own.predict(animals[10:]).points, atol=0.5)
