@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -41,16 +42,21 @@ def test_nothing_marked_is_said(client: TestClient, session: Session, animals: P
 def test_every_registered_writer_is_offered(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, found: list[str]
 ) -> None:
-    def write(dataset: PartDataset, path: Path) -> None:
-        (path / "own.txt").write_text(",".join(dataset.ids))
+    class Written:
+        lost = ("2 things – lost.",)
+
+    def write(dataset: PartDataset, path: Path) -> Written:
+        path.write_text(",".join(dataset.ids))
+        return Written()
 
     monkeypatch.setattr(registry, "WRITERS", {"own": write}, raising=False)
+    monkeypatch.setattr(registry, "TARGETS", {"own": ((".txt",), False)}, raising=False)
     names = [one["name"] for one in client.get("/api/exports").json()["exports"]]
     assert {"cub", "own", "predictions-csv", "predictions-coco", "predictions-json", "model"} <= set(names)
     answer = client.get("/api/exports/own")
-    assert answer.text.split(",") == [
-        f"0_{i:02d}.png" for i in sorted(range(6), key=lambda i: answer.text.index(f"0_{i:02d}"))
-    ]
+    assert answer.text.split(",") == [f"0_{i:02d}.png" for i in range(6)]
+    assert json.loads(answer.headers["x-partscope-lost"]) == ["2 things – lost."]
+    assert answer.headers["content-disposition"].endswith("-own.txt")
     assert "attachment" in answer.headers["content-disposition"]
 
 

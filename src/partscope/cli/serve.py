@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from partscope.cli import options
+from partscope.cli.exits import list_failures
 from partscope.cli.models import load_model
 from partscope.errors import MissingExtraError
 
@@ -55,6 +56,16 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    marks: Annotated[
+        Path | None,
+        typer.Option(
+            "--marks",
+            metavar="DATA",
+            help="An annotated data set whose marks are taken for pictures of FOLDER that have none yet.",
+            show_default=False,
+        ),
+    ] = None,
+    format: options.Format = "cub",
     weights: options.Weights = None,
 ) -> None:
     """Mark parts on a few pictures in the browser, find them on the rest, correct, and export.
@@ -66,12 +77,17 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "web", "the page in the browser") from error
-    from partscope.web import Session
+    from partscope.formats import load_dataset
+    from partscope.web import Session, import_marks
     from partscope.web import serve as run
 
+    known = None if marks is None else load_dataset(format, marks, on_error="skip")
     detector = None if model is None else load_model(model, weights)
     session = Session(folder, project, detector)
     try:
+        if known is not None:
+            print(f"{marks}: {import_marks(session, known).sentence()}", flush=True)
+            list_failures(known.skipped, len(known) + len(known.skipped), "annotated pictures")
         run(session, host=host, port=port, token=token, say=lambda text: print(text, flush=True))
     finally:
         session.close()

@@ -6,7 +6,8 @@ HTML, CSS and ES modules that no build step touches and that load nothing from e
 """
 
 from partscope.web.app import create_app
+from partscope.web.importing import import_marks
 from partscope.web.serving import serve
 from partscope.web.session import Session
 
-__all__ = ["Session", "create_app", "serve"]
+__all__ = ["Session", "create_app", "import_marks", "serve"]

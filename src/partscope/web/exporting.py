@@ -6,6 +6,7 @@ A format of several files leaves as a zip archive.
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import tempfile
@@ -13,11 +14,13 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from partscope import formats
 from partscope.errors import ImageError, OptionError, nearest_names
-from partscope.formats import registry, write_cub_annotations, write_predictions_coco, write_predictions_csv
+from partscope.formats import registry
 from partscope.predictions import PartPredictions
 from partscope.web.session import Session
 
@@ -40,36 +43,55 @@ class Export:
 
 _MARKS = "The pictures with marks; a part that was not marked counts as not visible."
 _ALL = "Marks, and predictions where there are none; a mark has the score 1."
-_OWN = {
-    "predictions-csv": Export(
-        "predictions-csv", "Predictions, CSV", f"A table of image, part, x, y, score. {_ALL}"
-    ),
-    "predictions-coco": Export(
-        "predictions-coco", "Predictions, COCO JSON", f"COCO keypoints with scores. {_ALL}"
-    ),
-    "predictions-json": Export(
-        "predictions-json", "Predictions, JSON", f"One record for each image and part. {_ALL}"
-    ),
-    "model": Export("model", "Model file", "The detector, for 'partscope locate' and PartDetector.load."),
-}
+_JSON = Export("predictions-json", "Predictions, JSON", f"One record for each image and part. {_ALL}")
+_MODEL = Export("model", "Model file", "The detector, for 'partscope locate' and PartDetector.load.")
+#: How writers of predictions are called in :mod:`partscope.formats`.
+_PREFIX = "write_predictions_"
 
 
-def writers() -> dict[str, Callable[..., None]]:
+@dataclass(frozen=True)
+class Exported:
+    """A file that leaves the page.
+
+    Parameters
+    ----------
+    file: its name.
+    data: its content.
+    lost: what the format cannot hold, as sentences.
+    """
+
+    file: str
+    data: bytes
+    lost: tuple[str, ...] = ()
+
+
+def writers() -> dict[str, Callable[..., Any]]:
     """Return the writers of annotation formats by name: `write(dataset, path)`."""
-    known: dict[str, Callable[..., None]] = {"cub": write_cub_annotations}
+    known: dict[str, Callable[..., Any]] = {"cub": formats.write_cub_annotations}
     known.update(getattr(registry, "WRITERS", {}))
     return known
+
+
+def prediction_writers() -> dict[str, Callable[..., Any]]:
+    """Return the writers of predictions by the name of their export."""
+    return {
+        f"predictions-{name.removeprefix(_PREFIX).replace('_', '-')}": getattr(formats, name)
+        for name in dir(formats)
+        if name.startswith(_PREFIX)
+    }
 
 
 def exports(session: Session) -> list[Export]:
     """Return what can be exported now."""
     marks = [Export(name, f"Marks, {name}", _MARKS) for name in sorted(writers())]
-    own = [one for name, one in _OWN.items() if name != "model" or session.learner.detector is not None]
-    return marks + own
+    found = [
+        Export(name, name.replace("-", ", ", 1).capitalize(), _ALL) for name in sorted(prediction_writers())
+    ]
+    return [*marks, *found, _JSON, *([_MODEL] if session.learner.detector is not None else [])]
 
 
-def export(session: Session, name: str) -> tuple[str, bytes]:
-    """Return a file's name and content.
+def export(session: Session, name: str) -> Exported:
+    """Return a file.
 
     Raises
     ------
@@ -80,35 +102,40 @@ def export(session: Session, name: str) -> tuple[str, bytes]:
     if name not in known:
         raise OptionError(f"there is no export {name[:40]!r}; nearest names: {nearest_names(name, known)}.")
     stem = session.folder.root.name or "pictures"
+    lost: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "export"
         folder.mkdir()
-        if name == "model":
+        if name == _MODEL.name:
             session.learner.save(folder / "model.partscope")
-            stem = f"{stem}.partscope"
-        elif name in _OWN:
+            return Exported(f"{stem}.partscope", (folder / "model.partscope").read_bytes())
+        if name == _JSON.name or name in prediction_writers():
             _write_predictions(session, name, folder)
         else:
             data = session.dataset(complete=False)
             if not len(data):
                 raise OptionError("no picture is marked yet, so there is nothing to export.")
-            writers()[name](data, folder)
-        return _packed(folder, stem, name)
+            suffixes, _ = getattr(registry, "TARGETS", {}).get(name, ((), True))
+            written = writers()[name](data, folder / f"marks{suffixes[0]}" if suffixes else folder)
+            lost = tuple(getattr(written, "lost", ()))
+        return Exported(*_packed(folder, f"{stem}-{name}"), lost)
 
 
 def _write_predictions(session: Session, name: str, folder: Path) -> None:
     predictions, sizes = everything(session)
     if not len(predictions):
         raise OptionError("nothing is marked or found yet, so there is nothing to export.")
-    if name == "predictions-csv":
-        write_predictions_csv(predictions, folder / "parts.csv")
-    elif name == "predictions-coco":
-        write_predictions_coco(predictions, sizes, folder / "parts.json")
-    else:
+    if name == _JSON.name:
         text = json.dumps(
             {"parts": list(predictions.parts), "records": list(predictions.records())}, indent=1
         )
         (folder / "parts.json").write_text(text, "utf-8")
+        return
+    write = prediction_writers()[name]
+    file = folder / ("parts.csv" if name.endswith(("csv", "deeplabcut")) else "parts.json")
+    # Formats of relative positions need the pictures' sizes.
+    known = [predictions, *([sizes] if "sizes" in inspect.signature(write).parameters else []), file]
+    write(*known)
 
 
 def everything(session: Session) -> tuple[PartPredictions, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
@@ -151,13 +178,13 @@ def everything(session: Session) -> tuple[PartPredictions, np.ndarray[tuple[int,
     return predictions, np.array(sizes, dtype=np.float64).reshape(len(ids), 2)
 
 
-def _packed(folder: Path, stem: str, name: str) -> tuple[str, bytes]:
+def _packed(folder: Path, stem: str) -> tuple[str, bytes]:
+    """Return name and content of the only file of a folder, or of an archive of its files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if len(files) == 1:
-        file = files[0]
-        return (stem if name == "model" else f"{stem}-{name}{file.suffix}"), file.read_bytes()
+        return f"{stem}{files[0].suffix}", files[0].read_bytes()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder).as_posix())
-    return f"{stem}-{name}.zip", out.getvalue()
+    return f"{stem}.zip", out.getvalue()

@@ -39,8 +39,8 @@ class Peaks:
     """
 
     layers: list[tuple[str, int]] = field(default_factory=list)
-    values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    places: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    values: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+    places: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
     def note(self, id: str, grids: FeatureGrids, maps: list[Tensor]) -> None:
         """Note the peaks of a picture."""
@@ -54,8 +54,9 @@ class Peaks:
             y, x = torch.div(index, columns, rounding_mode="floor"), index % columns
             values.append(top)
             places.append(torch.stack([(x + 0.5) / columns, (y + 0.5) / rows], dim=1))
-        self.values[id] = torch.cat(values).cpu().numpy().astype(np.float32)
-        self.places[id] = torch.cat(places).cpu().numpy().astype(np.float32)
+        limit = float(np.finfo(np.float16).max)
+        self.values[id] = torch.cat(values).clamp(-limit, limit).cpu().numpy().astype(np.float16)
+        self.places[id] = torch.cat(places).cpu().numpy().astype(np.float16)
 
     def column(self, layer: str, channel: int) -> int | None:
         """Return the position of a channel among all, or None where there is no such channel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
@@ -33,11 +34,14 @@ def routes(session: Session) -> APIRouter:
 
     @router.get("/exports/{name}")
     def download(name: str) -> Response:
-        file, data = export(session, name)
+        one = export(session, name)
         return Response(
-            data,
+            one.data,
             media_type="application/octet-stream",
-            headers={"content-disposition": f"attachment; filename*=UTF-8''{quote(file)}"},
+            headers={
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(one.file)}",
+                "x-partscope-lost": json.dumps(one.lost),  # in ASCII
+            },
         )
 
     return router

@@ -153,7 +153,8 @@ class Reasons:
                 continue
             size = np.array(session.size(id), dtype=np.float64)
             gaps.append(
-                np.linalg.norm((peaks.places[id] - np.array(point) / size) * size, axis=1) / np.hypot(*size)
+                np.linalg.norm((peaks.places[id].astype(np.float64) - np.array(point) / size) * size, axis=1)
+                / np.hypot(*size)
             )
         if not gaps:
             return None

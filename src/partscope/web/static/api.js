@@ -49,5 +49,5 @@ export async function download(path) {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  return name;
+  return { name, lost: JSON.parse(answer.headers.get("x-partscope-lost") || "[]") };
 }

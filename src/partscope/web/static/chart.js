@@ -9,6 +9,7 @@ export function chart(history) {
   const x = (index) => LEFT + ((WIDTH - LEFT - RIGHT) * (history.length === 1 ? 0.5 : index / (history.length - 1)));
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * value) / most;
   const line = (pick) => history.map((entry, index) => `${index ? "L" : "M"}${x(index)} ${y(pick(entry))}`).join("");
+  const all = history.length === 1 ? [LEFT, WIDTH - RIGHT] : null; // one search: the prior is a line all the same
   const percent = (value) => value === 0 ? "0 %" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
   const last = history[history.length - 1];
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words(history) });
@@ -19,8 +20,9 @@ export function chart(history) {
   }
   const upper = history.map((entry, index) => `${index ? "L" : "M"}${x(index)} ${y(entry.high)}`).join("");
   const lower = [...history].reverse().map((entry, index) => `L${x(history.length - 1 - index)} ${y(entry.low)}`).join("");
-  picture.append(svg("path", { class: "band", d: `${upper}${lower}Z` }), svg("path", { class: "prior", d: line((e) => e.prior) }), svg("path", { class: "line", d: line((e) => e.error) }));
+  picture.append(svg("path", { class: "band", d: `${upper}${lower}Z` }), svg("path", { class: "prior", d: all ? `M${all[0]} ${y(last.prior)}H${all[1]}` : line((e) => e.prior) }), svg("path", { class: "line", d: line((e) => e.error) }));
   history.forEach((entry, index) => {
+    picture.append(svg("line", { class: "whisker", x1: x(index), x2: x(index), y1: y(entry.low), y2: y(entry.high) }));
     picture.append(svg("circle", { class: "dot", cx: x(index), cy: y(entry.error), r: 3.5 }));
     if (history.length > 8 && index % Math.ceil(history.length / 6)) return;
     const text = svg("text", { x: x(index), y: HEIGHT - 10, "text-anchor": "middle" });

@@ -25,7 +25,9 @@ function explain() {
 async function save(event) {
   event.preventDefault();
   try {
-    toast(`Saved ${await api.download(`/exports/${encodeURIComponent($("export-what").value)}`)}.`);
+    const { name, lost } = await api.download(`/exports/${encodeURIComponent($("export-what").value)}`);
+    toast(`Saved ${name}.`);
+    for (const sentence of lost) toast(sentence, 12);
   } catch (error) {
     toast(error.message, 10);
   }

@@ -122,7 +122,10 @@ export function start(hover) {
   };
   for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
   on("opened", ({ changed }) => {
-    if (changed) viewer.show();
+    if (changed) {
+      viewer.show();
+      says("");
+    }
     refresh();
   });
   for (const name of ["marks", "chosen", "parts", "undoable"]) on(name, refresh);

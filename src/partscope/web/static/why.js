@@ -35,8 +35,8 @@ function panel(picture, key, why) {
   const channels = make("div", { className: "channels" }, ...why.channels.map((one, index) => {
     const strength = one.strength === null ? "" : `${one.strength < 0 ? "−" : "+"}${Math.abs(one.strength).toFixed(Math.abs(one.strength) < 1 ? 3 : 1)}`;
     const button = make("button", { type: "button" },
-      make("span", { textContent: `channel ${one.channel} ${strength}` }),
-      make("span", { className: "quiet small", textContent: one.layer }));
+      make("span", { textContent: `channel ${one.channel}` }),
+      make("span", { className: "quiet small", textContent: `${one.layer} ${strength}` }));
     const map = () => viewer.showMap(address(picture.id, key, `/channel-${index}.png?v=${version}`), why.frame);
     button.addEventListener("pointerenter", map);
     button.addEventListener("focus", map);
