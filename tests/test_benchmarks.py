@@ -114,7 +114,7 @@ def test_loop(tmp_path: Path) -> None:
     loop = script("loop", "fastapi", "uvicorn", "httpx")
     write_synthetic_birds(tmp_path / "cub", 64, 2, size=160)
     out = tmp_path / "loop.json"
-    settings = "--draws 1 --pictures 26 --folder-of 60 --threads 1".split()
+    settings = ["--draws", "1", "--pictures", "26", "--folder-of", "60", "--threads", "1"]
     result = loop.main([str(tmp_path / "cub"), *settings, "--json", str(out)])
     assert json.loads(out.read_text("utf-8")) == json.loads(json.dumps(result))
     (draw,) = result["draws"]

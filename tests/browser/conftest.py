@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def birds(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return write_synthetic_birds(tmp_path_factory.mktemp("birds") / "cub", 24, 4, size=240)
+    return write_synthetic_birds(tmp_path_factory.mktemp("birds") / "cub", 18, 3, size=240)
 
 
 @pytest.fixture

@@ -18,13 +18,18 @@ from playwright.sync_api import Page
 ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 PARTS = ("beak", "crown", "tail", "left wing", "right wing")
 #: How long anything may take on a busy machine, in seconds.
-PATIENCE = 120
+PATIENCE = 300
 
 
 def chromium() -> str | None:
     """Return the path of an installed Chromium, or None."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((path for path in map(shutil.which, names) if path), None)
+
+
+def cores() -> int:
+    """Return the cores that this process may use; more threads than these would wait for each other."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -39,7 +44,7 @@ class Served:
     def start(self) -> Served:
         command = [sys.executable, "-m", "partscope.cli", "serve", str(self.folder), "--port", str(self.port)]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"}
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": str(cores())}
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from drawn import drawn_dataset
 from partscope.dataset import PartDataset
 from partscope.web import Session, create_app
-from web_sessions import PAGE, tiny_options
+from web_sessions import PAGE, FoundSession, finish, mark, name_parts, tiny_options
 
 
 @pytest.fixture
@@ -36,3 +36,18 @@ def session(folder: Path) -> Iterator[Session]:
 @pytest.fixture
 def client(session: Session) -> TestClient:
     return TestClient(create_app(session), base_url=PAGE, headers={"X-Partscope": "1"})
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FoundSession]:
+    animals = drawn_dataset(tmp_path_factory.mktemp("searched"), 14)
+    session = Session(animals[0].image.parent, options=tiny_options())
+    keys = name_parts(session, animals)
+    for sample in animals[:8]:
+        mark(session, sample)
+    session.find()
+    assert finish(session) == "done"
+    yield FoundSession(
+        session, TestClient(create_app(session), base_url=PAGE, headers={"X-Partscope": "1"}), animals, keys
+    )
+    session.close()

@@ -16,19 +16,9 @@ from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector
 from partscope.formats import load_dataset, read_predictions_coco, read_predictions_csv, registry
 from partscope.web import Session
-from web_sessions import finish, id_of, mark, name_parts
+from web_sessions import FoundSession, id_of, name_parts
 
 pytestmark = pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
-
-
-@pytest.fixture
-def found(session: Session, animals: PartDataset) -> list[str]:
-    keys = name_parts(session, animals)
-    for sample in animals[:6]:
-        mark(session, sample)
-    session.find()
-    assert finish(session) == "done"
-    return keys
 
 
 def test_nothing_marked_is_said(client: TestClient, session: Session, animals: PartDataset) -> None:
@@ -39,9 +29,9 @@ def test_nothing_marked_is_said(client: TestClient, session: Session, animals: P
     assert "nearest names" in client.get("/api/exports/nonsense").json()["error"]
 
 
-def test_every_registered_writer_is_offered(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, found: list[str]
-) -> None:
+def test_every_registered_writer_is_offered(searched: FoundSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = searched.client
+
     class Written:
         lost = ("2 things – lost.",)
 
@@ -54,30 +44,28 @@ def test_every_registered_writer_is_offered(
     names = [one["name"] for one in client.get("/api/exports").json()["exports"]]
     assert {"cub", "own", "predictions-csv", "predictions-coco", "predictions-json", "model"} <= set(names)
     answer = client.get("/api/exports/own")
-    assert answer.text.split(",") == [f"0_{i:02d}.png" for i in range(6)]
+    assert answer.text.split(",") == [f"0_{i:02d}.png" for i in range(8)]
     assert json.loads(answer.headers["x-partscope-lost"]) == ["2 things – lost."]
     assert answer.headers["content-disposition"].endswith("-own.txt")
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_marks_as_cub_read_back(
-    client: TestClient, animals: PartDataset, tmp_path: Path, found: list[str]
-) -> None:
+def test_marks_as_cub_read_back(searched: FoundSession, tmp_path: Path) -> None:
+    client, animals = searched.client, searched.animals
     data = client.get("/api/exports/cub").content
     zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path / "cub")
-    for sample in animals[:6]:
+    for sample in animals[:8]:
         (tmp_path / "cub" / "images").mkdir(exist_ok=True)
         Image.open(sample.image).save(tmp_path / "cub" / "images" / sample.id)
     again = load_dataset("cub", tmp_path / "cub")
-    marked = {sample.id: sample for sample in animals[:6]}
+    marked = {sample.id: sample for sample in animals[:8]}
     assert set(again.ids) == set(marked)
     for sample in again:
         np.testing.assert_allclose(sample.points, marked[sample.id].points)
 
 
-def test_predictions_hold_marks_first(
-    client: TestClient, session: Session, animals: PartDataset, tmp_path: Path, found: list[str]
-) -> None:
+def test_predictions_hold_marks_first(searched: FoundSession, tmp_path: Path) -> None:
+    client, session, animals, found = searched.client, searched.session, searched.animals, searched.keys
     for name, read in (
         ("predictions-csv", read_predictions_csv),
         ("predictions-coco", read_predictions_coco),
@@ -89,7 +77,7 @@ def test_predictions_hold_marks_first(
         assert set(table.ids) == set(animals.ids)
         for row, id in enumerate(table.ids):
             sample = animals[animals.ids.index(id)]
-            if sample.id in animals[:6].ids:
+            if sample.id in animals[:8].ids:
                 np.testing.assert_allclose(table.points[row], sample.points)
                 assert table.score[row].tolist() == sample.visible.astype(float).tolist()
             else:
@@ -103,9 +91,8 @@ def test_predictions_hold_marks_first(
     assert len(records) == len(animals) * len(animals.parts)
 
 
-def test_the_model_file_finds_what_the_page_finds(
-    client: TestClient, session: Session, animals: PartDataset, tmp_path: Path, found: list[str]
-) -> None:
+def test_the_model_file_finds_what_the_page_finds(searched: FoundSession, tmp_path: Path) -> None:
+    client, session, animals = searched.client, searched.session, searched.animals
     (tmp_path / "m.partscope").write_bytes(client.get("/api/exports/model").content)
     own = session.learner.detector
     assert own is not None

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from partscope.web import Session, create_app
 from partscope.web.serving import hosts_of
+from web_sessions import FoundSession
 
 PAGE = "http://127.0.0.1:8765"
 HEADERS = {
@@ -17,6 +18,17 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
 }
+
+
+@pytest.fixture
+def client(searched: FoundSession) -> TestClient:
+    """Nothing here changes the session, so all tests share one."""
+    return searched.client
+
+
+@pytest.fixture
+def session(searched: FoundSession) -> Session:
+    return searched.session
 
 
 @pytest.mark.parametrize(

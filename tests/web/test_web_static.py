@@ -9,8 +9,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from partscope.web.app import STATIC
+from web_sessions import FoundSession
 
 FILES = sorted(path for path in STATIC.iterdir() if path.suffix in (".js", ".css", ".html", ".svg"))
+
+
+@pytest.fixture
+def client(searched: FoundSession) -> TestClient:
+    """Nothing here changes the session, so all tests share one."""
+    return searched.client
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -14,19 +14,9 @@ from partscope.explanation import explain
 from partscope.images import load_image
 from partscope.web import Session
 from partscope.web.why import picture_of
-from web_sessions import finish, id_of, mark, name_parts
+from web_sessions import FoundSession, id_of, name_parts
 
 pytestmark = pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
-
-
-@pytest.fixture
-def keys(session: Session, animals: PartDataset) -> list[str]:
-    keys = name_parts(session, animals)
-    for sample in animals[:8]:
-        mark(session, sample)
-    session.find()
-    assert finish(session) == "done"
-    return keys
 
 
 def test_before_anything_is_learned_it_says_so(
@@ -39,9 +29,8 @@ def test_before_anything_is_learned_it_says_so(
     assert client.get("/api/channels/1/0").status_code == 422
 
 
-def test_the_page_tells_what_explain_tells(
-    client: TestClient, session: Session, animals: PartDataset, keys: list[str]
-) -> None:
+def test_the_page_tells_what_explain_tells(searched: FoundSession) -> None:
+    client, session, animals, keys = searched.client, searched.session, searched.animals, searched.keys
     sample, key = animals[10], keys[0]
     assert session.learner.detector is not None
     expected = explain(session.learner.detector, load_image(sample.image), animals.parts[0], count=6)
@@ -58,9 +47,8 @@ def test_the_page_tells_what_explain_tells(
     assert client.get(f"/api/why/{id_of(session, sample)}/p999/evidence.png").status_code == 422
 
 
-def test_three_ways_are_compared(
-    client: TestClient, session: Session, animals: PartDataset, keys: list[str]
-) -> None:
+def test_three_ways_are_compared(searched: FoundSession) -> None:
+    client, session, animals, keys = searched.client, searched.session, searched.animals, searched.keys
     id = id_of(session, animals[10])
     ways = client.get(f"/api/why/{id}/{keys[3]}/ways").json()["ways"]
     assert [way["name"] for way in ways] == ["linear", "activation", "gradient"]
@@ -76,9 +64,8 @@ def test_three_ways_are_compared(
     assert client.get(f"/api/why/{id}/{keys[3]}/way-other.png").status_code == 422
 
 
-def test_a_channels_page_shows_the_pictures_that_excite_it_most(
-    client: TestClient, session: Session, animals: PartDataset, keys: list[str]
-) -> None:
+def test_a_channels_page_shows_the_pictures_that_excite_it_most(searched: FoundSession) -> None:
+    client, session, animals = searched.client, searched.session, searched.animals
     detector = session.learner.detector
     assert detector is not None
     answer = client.get("/api/channels/3/7").json()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
+from fastapi.testclient import TestClient
 from torch import nn
 
 from networks import backbone_of, seeded
@@ -57,3 +59,13 @@ def finish(session: Session) -> str:
             return session.jobs.progress.state
         time.sleep(0.01)
     raise AssertionError("the job does not end")
+
+
+@dataclass(frozen=True)
+class FoundSession:
+    """A session after a search, for tests that only look at it: the first eight animals are marked."""
+
+    session: Session
+    client: TestClient
+    animals: PartDataset
+    keys: list[str]
