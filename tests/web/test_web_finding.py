@@ -91,6 +91,23 @@ def test_learning_anew_chooses_the_shrinkage_again(session: Session, animals: Pa
     assert len(session.learner.detector.shrinkage_errors_) > 1
 
 
+def test_with_many_more_marks_everything_is_learned_anew_without_the_network(
+    session: Session, animals: PartDataset
+) -> None:
+    name_parts(session, animals)
+    for sample in animals[:4]:
+        mark(session, sample)
+    find(session)
+    passes = session.store.passes
+    mark(session, animals[4])
+    find(session)
+    assert session.jobs.progress.what == "added 1 picture, took 0 away; learned from 5 in all"
+    mark(session, animals[5])
+    find(session)
+    assert session.jobs.progress.what == "learned from 6 pictures"
+    assert session.store.passes == passes
+
+
 def test_incomplete_pictures_are_not_learned_from(session: Session, animals: PartDataset) -> None:
     keys = name_parts(session, animals)
     for sample in animals[:4]:

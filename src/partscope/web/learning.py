@@ -1,4 +1,8 @@
-"""Keeping the detector in step with the marks: statistics are added and taken away, never gathered anew unasked."""
+"""Keeping the detector in step with the marks: statistics are added and taken away.
+
+Only when there are many more pictures than at the last whole fit are they gathered anew, from features that are kept: the
+held-out evidence, from which the spatial model learns, then comes from discriminants of as many pictures as there are now.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ from partscope.web.features import FeatureStore, FolderDetector
 
 #: Groups of the cross-validation.
 FOLDS = 5
+#: So many times the pictures of the last whole fit bring about another one, up to so many pictures.
+GROWN, MOST_ANEW = 1.5, 300
 
 
 class Learner:
@@ -43,6 +49,7 @@ class Learner:
         self._options = options or {}
         self.detector: FolderDetector | None = None
         self._learned: dict[str, Sample] = {}
+        self._at_fit = 0
         if model is not None:
             if not isinstance(model, LinearDetector) or model.region != "image":
                 raise OptionError(
@@ -86,14 +93,19 @@ class Learner:
             warnings.simplefilter(
                 "ignore", PartscopeWarning
             )  # the page says itself how few pictures there are
-            if anew or not self.fits(dataset):
+            if anew or not self.fits(dataset) or self._has_grown(len(dataset)):
                 return self._fit(dataset)
             return self._change(dataset)
+
+    def _has_grown(self, pictures: int) -> bool:
+        """Return whether a whole fit is due; never of a model that has learned from pictures of elsewhere."""
+        own = len(self._learned) == self.learned_from
+        return own and GROWN * self._at_fit <= pictures <= MOST_ANEW
 
     def _fit(self, dataset: PartDataset) -> str:
         detector = FolderDetector.with_store(self._store, **self._options)
         detector.fit(dataset, on_error="skip")
-        self.detector = detector
+        self.detector, self._at_fit = detector, len(detector.train_ids_)
         self._learned = {sample.id: sample for sample in dataset if sample.id in set(detector.train_ids_)}
         return f"learned from {_pictures(len(detector.train_ids_))}"
 
@@ -174,6 +186,7 @@ class Learner:
         """
         fitted = LinearDetector.load(path)
         self.detector = FolderDetector.from_fitted(fitted, self._store)
+        self._at_fit = self.learned_from
         known = self.detector.record_.as_dataset(fitted.parts_, fitted.mirror_)
         self._learned = {s.id: replace(s, image=paths[s.id]) for s in known if s.id in paths}
 

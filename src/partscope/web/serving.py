@@ -57,6 +57,8 @@ def serve(
     say("stop it with Ctrl-C; everything is saved as you go.")
     try:
         uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        say("stopped; everything is saved.")  # this is how it is meant to end
     finally:
         listener.close()
 

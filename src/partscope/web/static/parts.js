@@ -80,7 +80,7 @@ function drawDialog(error = "") {
     make("p", { className: "quiet small", textContent: "In the order in which you mark them. A symmetric pair is told apart by its sides: name them, or choose them here." }),
     make("div", {}, ...rows.map(dialogRow)),
     make("label", { htmlFor: "several", className: "field", textContent: "More parts, separated by commas" }),
-    make("div", { className: "part-row" }, "", several, add),
+    make("div", { className: "part-row" }, make("span"), several, add),
     make("p", { className: "error", role: "alert", textContent: error }),
     make("div", { className: "dialog-foot" }, ...buttons),
   );
