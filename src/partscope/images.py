@@ -18,6 +18,15 @@ from partscope.errors import ImageError
 #: Images with more pixels than this are refused before they are decoded (a decompression bomb is a small file).
 MAX_PIXELS = 178_956_970
 
+#: In a folder, files with these endings are taken for images. A file that is named itself may have any.
+IMAGE_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif"),
+        *("ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
+    )
+)
+
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 _EXIF_ORIENTATION = 0x0112

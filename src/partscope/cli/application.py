@@ -25,6 +25,7 @@ from partscope.cli.explain import explain
 from partscope.cli.fit import fit
 from partscope.cli.locate import locate
 from partscope.cli.reproduce import table1
+from partscope.cli.serve import serve
 from partscope.cli.synth import synth
 from partscope.cli.table2 import table2
 from partscope.version import __version__
@@ -103,6 +104,7 @@ app.command()(handled(discover))
 app.command()(handled(locate))
 app.command()(handled(evaluate))
 app.command()(handled(explain))
+app.command()(handled(serve))
 _classify.command("fit")(handled(classify_fit))
 _classify.command("predict")(handled(classify_predict))
 _classify.command("evaluate")(handled(classify_evaluate))
