@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DATA ?=
 ARGS ?=
+JOBS ?= 2
 BENCHMARKS ?= benchmarks/mixture.py benchmarks/gradient_maps.py
 
 VENV := .venv
@@ -22,7 +23,7 @@ demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: o
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
 test: $(STAMP) ## the tests, without those marked slow or browser (ARGS="-k mixture" goes to pytest)
-	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow and not browser and not cluster" $(ARGS)
 
 test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to test-artefacts/
 	$(BIN)/python -m pytest -m browser --timeout=600 $(ARGS)
