@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from importlib import import_module
@@ -93,7 +94,7 @@ def test_channels_come_in_runs(layer: int, count: int) -> None:
     assert channels == sorted(set(channels))
     assert len(channels) == min(count, layer if layer < count else count) or layer % 16
     assert all(0 <= k < layer for k in channels)
-    assert sum(b - a > 1 for a, b in zip(channels, channels[1:], strict=False)) < max(1, count // 16)
+    assert sum(b - a > 1 for a, b in itertools.pairwise(channels)) < max(1, count // 16)
 
 
 @pytest.mark.usefixtures("benchmarks")
