@@ -42,6 +42,14 @@ class ScanError(PartscopeError, RuntimeError):
     """A scan's folder belongs to another scan, or a block of it could not be written."""
 
 
+class EngineError(PartscopeError, RuntimeError):
+    """A cluster cannot be reached or used, a worker has another version, or blocks of work failed repeatedly."""
+
+
+class OutOfMemoryError(PartscopeError, MemoryError):
+    """There is not enough memory even for the smallest piece of the work."""
+
+
 class MissingExtraError(PartscopeError, ImportError):
     """A feature needs a package of one of partscope's extras."""
 
