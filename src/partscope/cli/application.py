@@ -22,6 +22,7 @@ from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handle
 from partscope.cli.explain import explain
 from partscope.cli.fit import fit
 from partscope.cli.locate import locate
+from partscope.cli.merge import merge
 from partscope.cli.reproduce import table1
 from partscope.cli.synth import synth
 from partscope.cli.table2 import table2
@@ -72,6 +73,7 @@ app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(discover))
 app.command()(handled(locate))
+app.command()(handled(merge))
 app.command()(handled(evaluate))
 app.command()(handled(explain))
 _classify.command("fit")(handled(classify_fit))

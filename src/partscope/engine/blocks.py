@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -55,3 +55,14 @@ def blocks_of(
 
 def unheard(count: int) -> None:
     """Report progress to nobody."""
+
+
+def in_order(results: Iterable[tuple[int, Result]]) -> Iterator[Result]:
+    """Yield results of blocks 0, 1, 2, … in this order; what comes early is kept until it is its turn."""
+    early: dict[int, Result] = {}
+    following = 0
+    for index, result in results:
+        early[index] = result
+        while following in early:
+            yield early.pop(following)
+            following += 1

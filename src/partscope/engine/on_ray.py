@@ -184,26 +184,32 @@ def _answers(
     for name, value in settings.items():
         setattr(context, name, value)
     try:
-        # One of Ray's blocks for each of ours, or a worker's death would cost all that share one.
-        work = ray.data.from_items(
-            [
-                {"index": block.index, "items": pickle.dumps(tuple(block.items), protocol=5)}
-                for block in blocks
-            ],
-            override_num_blocks=len(blocks),
-        ).map_batches(
-            BlockWorker,
-            fn_constructor_args=(task,),
-            compute=ray.data.ActorPoolStrategy(
-                size=min(workers, len(blocks)), max_tasks_in_flight_per_actor=1
-            ),
-            batch_size=1,
-            batch_format="numpy",
-            num_cpus=threads,
-            num_gpus=gpus,
-            # Restarted workers would wait for a machine that may never come back.
-            max_restarts=0,
-        )
+        with warnings.catch_warnings():
+            # `max_restarts` has no other way in; pyproject.toml bounds Ray's version by it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter(
+                "ignore", getattr(ray.util.annotations, "RayDeprecationWarning", DeprecationWarning)
+            )
+            # One of Ray's blocks for each of ours, or a worker's death would cost all that share one.
+            work = ray.data.from_items(
+                [
+                    {"index": block.index, "items": pickle.dumps(tuple(block.items), protocol=5)}
+                    for block in blocks
+                ],
+                override_num_blocks=len(blocks),
+            ).map_batches(
+                BlockWorker,
+                fn_constructor_args=(task,),
+                compute=ray.data.ActorPoolStrategy(
+                    size=min(workers, len(blocks)), max_tasks_in_flight_per_actor=1
+                ),
+                batch_size=1,
+                batch_format="numpy",
+                num_cpus=threads,
+                num_gpus=gpus,
+                # Restarted workers would wait for a machine that may never come back.
+                max_restarts=0,
+            )
     finally:
         for name, value in before.items():
             setattr(context, name, value)
