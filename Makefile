@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cub lint format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub lint format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,11 +21,14 @@ install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the
 demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
-test: $(STAMP) ## the tests, without those marked slow (ARGS="-k mixture" goes to pytest)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(STAMP) ## the tests, without those marked slow or cluster (ARGS="-k mixture" goes to pytest)
+	$(BIN)/python -m pytest -m "not slow and not cluster" $(ARGS)
 
 test-slow: $(STAMP) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)
+
+test-cluster: $(STAMP) ## the engine `ray` on two Ray nodes, which the tests start on the loopback and stop
+	$(BIN)/python -m pytest -m cluster $(ARGS) tests/cluster
 
 test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 	@test -n "$$PARTSCOPE_CUB" || { echo "make test-cub: set PARTSCOPE_CUB to a folder in the layout of CUB-200-2011." >&2; exit 1; }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         register_detector,
     )
     from partscope.discovery import PartDiscovery
+    from partscope.engine import use_engine
     from partscope.errors import PartscopeError, PartscopeWarning
     from partscope.evaluation import Evaluation, compare, evaluate
     from partscope.formats import load_dataset
@@ -67,6 +68,7 @@ __all__ = [
     "patch_boxes",
     "register_detector",
     "reuse_freed_memory",
+    "use_engine",
 ]
 
 _HOMES = {
@@ -83,6 +85,7 @@ _HOMES = {
     ),
     "discovery": ("PartDiscovery",),
     "errors": ("PartscopeError", "PartscopeWarning"),
+    "engine": ("use_engine",),
     "evaluation": ("Evaluation", "compare", "evaluate"),
     "formats": ("load_dataset",),
     "images": ("load_image",),
