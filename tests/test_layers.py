@@ -46,7 +46,7 @@ MUST_NOT_KNOW = {
     "metrics": {"images", "backbones"},
 }
 #: The extras whose packages the source may import, where it needs them.
-FOR_USERS = ("squeezenet", "plot", "ray")
+FOR_USERS = ("squeezenet", "plot", "ray", "remote")
 #: Where a package's name is not that of its module. (Installed metadata tell it from Python 3.11 on only.)
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image"}
 #: Rooms below the backbones know no network.

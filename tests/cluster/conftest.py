@@ -15,7 +15,7 @@ _HEALTH = {
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 4,
 }
-_NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "node_ip_address": "127.0.0.1"}
+_NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 
 class TwoMachines:

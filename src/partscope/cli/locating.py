@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from partscope.cli.models import load_model
 from partscope.cli.predicting import BLOCK, Found, Task
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError
+from partscope.places import read_bytes
 
 if TYPE_CHECKING:
     from partscope.detectors import PartDetector
@@ -41,7 +42,7 @@ class Locating:
         return "cpu" if backbone is None else str(backbone.device.type)
 
     def __getstate__(self) -> dict[str, Any]:
-        data = self._data or self._model.read_bytes()
+        data = self._data or read_bytes(self._model)
         return {**self.__dict__, "_detector": None, "_data": data}
 
     def __call__(self) -> Worker[Task, list[Found]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from partscope.cli.exits import go_on
 from partscope.cli.image_sources import NamedImage
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
+from partscope.places import read_bytes, url_of
 
 if TYPE_CHECKING:
     from partscope.predictions import PartPredictions
@@ -88,14 +89,15 @@ class Kept:
     """
 
     def __init__(self, beside: Path, model: Path, tasks: Sequence[Task]) -> None:
-        digest = hashlib.sha256(model.read_bytes())
+        digest = hashlib.sha256(read_bytes(model))
         for task in tasks:
             with suppress(OSError):  # a missing image is reported when its turn comes
                 stat = task.path.stat()
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
             digest.update(json.dumps([task.name, str(task.path), task.box]).encode())
         self.folder = beside.with_name(f"{beside.name}.partial-{digest.hexdigest()[:12]}")
-        self._usable = True
+        # Beside a result elsewhere nothing is kept.
+        self._usable = url_of(beside) is None
 
     def hint(self) -> str:
         """Return the sentence on how to go on after a stop."""
