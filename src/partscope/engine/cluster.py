@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import warnings
+from typing import Any
 
 from partscope.errors import EngineError, OptionError
 
@@ -34,7 +35,7 @@ def connect(address: str | None, processors: int = 0) -> bool:
         return False
     # Nothing is reported to Ray's makers, whatever the user's settings for other programs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
         _check_reachable(address)
         options["address"] = address
