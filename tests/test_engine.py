@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -245,6 +246,18 @@ def test_the_union_of_shards_is_the_whole(animals: PartDataset, tmp_path: Path) 
     assert contents(tmp_path / "shards") == contents(tmp_path / "whole")
 
 
+def test_a_bad_image_of_one_shard_does_not_hold_up_the_others(animals: PartDataset, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    samples = [dataclasses.replace(s, image=broken) if i == 2 else s for i, s in enumerate(animals)]
+    data = dataclasses.replace(animals, samples=tuple(samples))
+    with use_engine(shard="2/2"), pytest.raises(ShardDone):
+        scan(data, tiny(), folder=tmp_path / "scan", block=2)
+    with use_engine(shard="1/2"):
+        found = scan(data, tiny(), folder=tmp_path / "scan", block=2)
+    assert [failure.id for failure in found.failures] == [data.ids[2]]
+
+
 def test_an_engine_that_yields_in_another_order_changes_nothing(animals: PartDataset, tmp_path: Path) -> None:
     class Backwards:
         name = "backwards"
@@ -295,7 +308,8 @@ def test_merging_shards_of_other_images_twice_is_refused(
         assert "bird_" in run(capsys, "merge", *files, "--out", tmp_path / f"c.{ending}").error
 
 
-def test_shards_of_the_linear_detector_add_up(animals: PartDataset, tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
+def test_shards_of_the_linear_detector_add_up(animals: PartDataset) -> None:
     options: dict[str, Any] = {"layers": ["1", "6"], "shrinkage": 0.1, "arrangement": "none", "flips": False}
     whole = PartDetector("linear", backbone=tiny(), **options).fit(animals)
     shards = [

@@ -139,7 +139,8 @@ def scan(
                 store.write(index, found)
     if shard is not None:
         others = [index for index in range(count) if index not in finished]
-        finished.update(_read(store, others, len(dataset), block, shape))
+        # What another shard could not read is its own to try again.
+        finished.update(_read(store, others, len(dataset), block, shape, failed=True))
         if len(finished) < count:
             raise ShardDone(description, count - len(finished))
     elif store:  # what another shard is writing is left alone
@@ -156,13 +157,18 @@ def scan(
 
 
 def _read(
-    store: ScanStore | None, indices: Iterable[int], images: int, block: int, shape: tuple[int, ...]
+    store: ScanStore | None,
+    indices: Iterable[int],
+    images: int,
+    block: int,
+    shape: tuple[int, ...],
+    failed: bool = False,
 ) -> dict[int, Block]:
-    """Return the finished blocks of a store; one with failures is tried again: the image may have been mended since."""
+    """Return the finished blocks of a store; unless `failed`, one with failures is tried again: it may have been mended."""
     if store is None:
         return {}
     known = {index: store.read(index, (min(block, images - index * block), *shape)) for index in indices}
-    return {index: found for index, found in known.items() if found is not None and not found[1]}
+    return {index: found for index, found in known.items() if found is not None and (failed or not found[1])}
 
 
 @dataclass(frozen=True)
