@@ -351,7 +351,11 @@ def test_shards_of_the_channel_detector_write_the_model_of_one_run(
     assert run(capsys, *call, tmp_path / "whole.partscope").code == 0
     out = tmp_path / "shards.partscope"
     missing = []
-    for shard in ("2/2", "1/2", "2/2"):  # shortlist of one, shortlist and centres of the other, centres of the first
+    for shard in (
+        "2/2",
+        "1/2",
+        "2/2",
+    ):  # shortlist of one, shortlist and centres of the other, centres of the first
         done = run(capsys, *call, out, "--shard", shard)
         assert done.code == 0
         missing.append("1 blocks of other shards are still missing" in done.out)
