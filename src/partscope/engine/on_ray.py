@@ -107,8 +107,11 @@ class RayEngine:
         waiting = list(blocks)
         barren = 0
         while waiting:
-            wave = {block.index: block for block in waiting[:WAVE]}
-            rest = waiting[WAVE:]
+            # A worker that dies can take blocks along that wait for it: who may have killed one is tried last alone.
+            dying = [b for b in waiting if attempts[b.index] == ATTEMPTS - 1 and b.index not in reasons]
+            tried = dying[:1] if len(dying) == len(waiting) else _without(waiting, dying)[:WAVE]
+            wave = {block.index: block for block in tried}
+            rest = [block for block in waiting if block.index not in wave]
             finished: set[int] = set()
             broken = ""
             answers = _answers(task, list(wave.values()), self._pool(threads, gpus), threads, gpus)
@@ -165,6 +168,11 @@ class RayEngine:
                 stacklevel=3,
             )
         return min(room, self.workers or room)
+
+
+def _without(blocks: Sequence[Block[Item]], others: Sequence[Block[Item]]) -> list[Block[Item]]:
+    left_out = {block.index for block in others}
+    return [block for block in blocks if block.index not in left_out]
 
 
 def _answers(
