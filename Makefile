@@ -11,18 +11,21 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cluster test-cub lint format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint format bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the interpreter)
 
 demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
-test: $(STAMP) ## the tests, without those marked slow or cluster (ARGS="-k mixture" goes to pytest)
-	$(BIN)/python -m pytest -m "not slow and not cluster" $(ARGS)
+test: $(STAMP) ## the tests, without those marked slow, browser or cluster (ARGS="-k mixture" goes to pytest)
+	$(BIN)/python -m pytest -m "not slow and not browser and not cluster" $(ARGS)
+
+test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to test-artefacts/
+	$(BIN)/python -m pytest -m browser --timeout=600 $(ARGS)
 
 test-slow: $(STAMP) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)
@@ -33,6 +36,9 @@ test-cluster: $(STAMP) ## the engine `ray` on two Ray nodes, which the tests sta
 test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 	@test -n "$$PARTSCOPE_CUB" || { echo "make test-cub: set PARTSCOPE_CUB to a folder in the layout of CUB-200-2011." >&2; exit 1; }
 	$(BIN)/python -m pytest -m cub --timeout=3600 $(ARGS)
+
+test-formats: $(STAMP) ## 250 round trips of each annotation format
+	PARTSCOPE_ROUND_TRIPS=250 $(BIN)/python -m pytest tests/test_formats_*.py -k "reads_back" $(ARGS)
 
 lint: $(STAMP) ## formatting, ruff and the strict type check
 	@status=0; for check in "ruff format --check ." "ruff check ." mypy; do \
@@ -46,7 +52,7 @@ bench: $(STAMP) ## run the benchmark scripts, which write their JSON beside them
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
 clean: ## remove caches, builds and demo-output (.venv stays; delete it by hand to start anew)
-	rm -rf build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so an interrupted installation is taken up again by the next call; a .venv without a

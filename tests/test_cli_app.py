@@ -56,6 +56,8 @@ def failing(capsys: Capture, error: BaseException) -> tuple[int, str]:
 def test_commands_are_those_of_the_contract() -> None:
     assert set(commands()) == {
         *(
+            "convert",
+            "download",
             "demo",
             "synth",
             "backbones",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from partscope.engine import use_engine
     from partscope.errors import PartscopeError, PartscopeWarning
     from partscope.evaluation import Evaluation, compare, evaluate
-    from partscope.formats import load_dataset
+    from partscope.formats import convert, load_dataset, save_dataset
     from partscope.images import load_image
     from partscope.patches import patch_boxes
     from partscope.predictions import PartPredictions
@@ -59,6 +59,7 @@ __all__ = [
     "TransferDetector",
     "__version__",
     "compare",
+    "convert",
     "dataset_from_arrays",
     "evaluate",
     "get_backbone",
@@ -68,6 +69,7 @@ __all__ = [
     "patch_boxes",
     "register_detector",
     "reuse_freed_memory",
+    "save_dataset",
     "use_engine",
 ]
 
@@ -87,7 +89,7 @@ _HOMES = {
     "errors": ("PartscopeError", "PartscopeWarning"),
     "engine": ("use_engine",),
     "evaluation": ("Evaluation", "compare", "evaluate"),
-    "formats": ("load_dataset",),
+    "formats": ("convert", "load_dataset", "save_dataset"),
     "images": ("load_image",),
     "patches": ("patch_boxes",),
     "predictions": ("PartPredictions",),

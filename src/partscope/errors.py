@@ -46,10 +46,6 @@ class EngineError(PartscopeError, RuntimeError):
     """A cluster cannot be reached or used, a worker has another version, or blocks of work failed repeatedly."""
 
 
-class OutOfMemoryError(PartscopeError, MemoryError):
-    """There is not enough memory even for the smallest piece of the work."""
-
-
 class MissingExtraError(PartscopeError, ImportError):
     """A feature needs a package of one of partscope's extras."""
 

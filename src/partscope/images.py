@@ -22,6 +22,14 @@ MAX_PIXELS = 178_956_970
 
 #: A remote file with more bytes is not fetched to its end.
 MAX_BYTES = 1 << 30
+#: In a folder, files with these endings are taken for images. A file that is named itself may have any.
+IMAGE_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif"),
+        *("ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
+    )
+)
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 

@@ -6,14 +6,16 @@ with the same bytes. Of a channel in an image only the centre is kept (two numbe
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from partscope.backbones.carried import CarriedBackbone
 from partscope.backbones.core import Backbone
@@ -23,9 +25,9 @@ from partscope.engine import Advance, Engine, ShardDone, Worker, current_engine,
 from partscope.engine.blocks import blocks_of
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
 from partscope.images import load_image
+from partscope.prefetch import prepared
 from partscope.progress import progress_bar
 from partscope.scan_store import Block, ScanStore
-from partscope.smaller_chunks import Chunks
 from partscope.views import needs_box
 
 #: Images per block: small enough that a kill costs little, large enough that files are few.
@@ -131,8 +133,13 @@ def scan(
     waiting = [index for index in mine if index not in finished]
     work = blocks_of(dataset.samples, block, dataset.ids, waiting)
     done = len(dataset) - sum(len(piece.items) for piece in work)
-    task = _CentresOfBlocks(CarriedBackbone(backbone), specs, tuple(wanted.tolist()), chunk, on_error)
-    with progress_bar(description, total=len(dataset), done=done, enabled=progress) as advance:
+    samples = (sample for piece in work for sample in piece.items)
+    opened = prepared(samples, _opened, backbone.device.type) if engine.name == "local" else None
+    task = _CentresOfBlocks(CarriedBackbone(backbone), specs, tuple(wanted.tolist()), chunk, on_error, opened)
+    with (
+        progress_bar(description, total=len(dataset), done=done, enabled=progress) as advance,
+        contextlib.closing(opened) if opened else contextlib.nullcontext(),
+    ):
         for index, found in engine.map_blocks(task, work, advance):
             finished[index] = found
             if store:
@@ -171,56 +178,74 @@ def _read(
     return {index: found for index, found in known.items() if found is not None and (failed or not found[1])}
 
 
+Opened = Generator[Callable[[], Image.Image], None, None]
+
+
 @dataclass(frozen=True)
 class _CentresOfBlocks:
-    """Makes the worker that computes the centres in blocks of images."""
+    """Makes the worker that computes the centres in blocks of images.
+
+    `opened` is the images of all blocks, decoded ahead across their borders, where this process takes the blocks in order.
+    """
 
     backbone: CarriedBackbone
     specs: tuple[CentreSpec, ...]
     channels: tuple[int, ...]
     chunk: int | None
     on_error: str
+    opened: Opened | None
 
     @property
     def device(self) -> str:
         return self.backbone.device
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "opened": None}
+
     def __call__(self) -> Worker[Sample, Block]:
         backbone = self.backbone.open()
-        chunks = Chunks(self.chunk, len(self.channels))
 
         def compute(samples: Sequence[Sample], advance: Advance) -> Block:
+            opened = self.opened or prepared(samples, _opened, backbone.device.type)
             rows: list[NDArray[np.float32]] = []
             failures: list[Skipped] = []
-            for sample in samples:
+            for sample, take in zip(samples, opened, strict=False):
                 try:
-                    rows.append(_centres_of(sample, backbone, self.specs, self.channels, chunks))
+                    rows.append(_centres_of(sample, take, backbone, self.specs, self.channels, self.chunk))
                 except (ImageError, DatasetError) as error:
                     if self.on_error == "raise":
                         raise
                     rows.append(np.full((len(self.specs), len(self.channels), 2), np.nan, dtype=np.float32))
                     failures.append(Skipped(sample.id, str(error)))
                 advance(1)
+            if opened is not self.opened:
+                opened.close()
             return np.stack(rows), tuple(failures)
 
         return compute
 
 
-def _centres_of(
-    sample: Sample, backbone: Backbone, specs: Sequence[CentreSpec], channels: Sequence[int], chunks: Chunks
-) -> NDArray[np.float32]:
+def _opened(sample: Sample) -> Image.Image:
     image = load_image(sample.image)
     if image.size != tuple(sample.size):
         raise DatasetError(
             f"{sample.image}: the image has {image.width}×{image.height} pixels where the data set states "
             f"{sample.size[0]}×{sample.size[1]}; use the image that was annotated."
         )
+    return image
+
+
+def _centres_of(
+    sample: Sample,
+    take: Callable[[], Image.Image],
+    backbone: Backbone,
+    specs: Sequence[CentreSpec],
+    channels: Sequence[int],
+    chunk: int | None,
+) -> NDArray[np.float32]:
+    image = take()
     try:
-        found = chunks.run(
-            lambda chunk: channel_centres(
-                backbone, image, specs, channels=channels, box=sample.box, chunk=chunk
-            )
-        )
+        found = channel_centres(backbone, image, specs, channels=channels, box=sample.box, chunk=chunk)
     except DatasetError as error:
         raise DatasetError(f"{sample.image}: {error}") from error
     return np.asarray(found.numpy(), dtype=np.float32)
@@ -254,7 +279,7 @@ def _manifest(
     channels: NDArray[np.int64],
     block: int,
 ) -> dict[str, Any]:
-    return {
+    manifest: dict[str, Any] = {
         "format": 1,
         "data set": dataset.fingerprint(),
         "images": len(dataset),
@@ -263,3 +288,6 @@ def _manifest(
         "channels": channels.tolist(),
         "images per block": block,
     }
+    if any(spec.maps != "gradient" for spec in specs):
+        manifest["cells"] = [*backbone.cells.start, *backbone.cells.step]
+    return manifest

@@ -37,6 +37,7 @@ class CarriedBackbone:
             "device": backbone.device.type,
             "channels_last": backbone.channels_last,
             "cut": backbone.cut,
+            "precision": backbone.precision,
             "network": None if known else backbone,
         }
 
@@ -67,6 +68,7 @@ class CarriedBackbone:
                 f"{sent['content_hash'][:12]}… was sent (other weights, layer, input size or preprocessing); give all machines "
                 "the same weights, or give a network that was changed a name of its own."
             )
-        made = dataclasses.replace(made, channels_last=sent["channels_last"], cut=sent["cut"])
+        same = {name: sent[name] for name in ("channels_last", "cut", "precision")}
+        made = dataclasses.replace(made, **same)
         self._backbone = made.to(sent["device"])
         return self._backbone

@@ -30,7 +30,7 @@ _SCANS = ("shortlist", "centres", "evidence")
 def fit(
     data: options.Data,
     out: options.ModelOut,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     split: options.FitSplit = "train",
     limit: options.Limit = None,
     seed: options.Seed = 0,
@@ -52,7 +52,17 @@ def fit(
         typer.Option(
             "--centre",
             metavar="mixture|maximum|smoothed|centroid",
-            help="From a channel's map to a point; mixture by default.",
+            help="From a channel's map to a point; by default mixture for gradients, centroid for activations.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            "--maps",
+            metavar="gradient|activation|upsampled",
+            help="The paper's gradients (the default), or the layer's activations: one forward pass for all channels.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
@@ -101,7 +111,7 @@ def fit(
         typer.Option(
             "--quantile",
             metavar="Q",
-            help="Cut of the map for mixture and centroid; by default the network's.",
+            help="Cut of the map for mixture and centroid; by default the network's for gradients, none for activations.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
@@ -210,6 +220,7 @@ def fit(
         "input_size": input_size,
         "weights": None if weights is None else str(weights.resolve()),
         "centre": centre,
+        "maps": maps,
         "region": region,
         "rule": rule,
         "normalise": normalise,
@@ -235,7 +246,7 @@ def fit(
         folder = scan_folder or out.with_name(f"{out.name}.scan")
         detector.set_params(scan_folder=folder)
     whole = load_dataset(format, data, on_error=on_error)
-    part = whole.split(split)
+    part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     share = None if shard is None else sharing.share_of(detector, shard)
     if share is not None and folder is None:
@@ -274,7 +285,6 @@ def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
     method: a registered method; None for the default, see :func:`partscope.detectors.default_method`.
     given: values by parameter name.
     """
-    from partscope.channel_centres import CentreSpec
     from partscope.detectors import default_method, detector_class
 
     method = default_method(given) if method is None else method
@@ -289,9 +299,15 @@ def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
     detector = cls(**given)
     if "centre" in known:
         # The other fields are given so that a wrong one is refused before the data is read.
-        spec = CentreSpec(detector.centre, detector.region, detector.reduction)
+        spec = detector._spec(0.5)
         for name in {"quantile", "sigma"} & set(given) - set(spec.options):
             raise OptionError(f"the centre {spec.centre!r} does not use {_flag(name)}; leave it out.")
+        for name in sorted({"search", "shortlist", "reduction"} & set(given)):
+            if spec.maps != "gradient":
+                raise OptionError(
+                    f"activations of all channels come from one pass, so --maps {spec.maps} does not use {_flag(name)}; "
+                    "leave it out."
+                )
     return detector
 
 

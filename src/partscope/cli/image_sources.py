@@ -11,16 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.images import IMAGE_SUFFIXES
 from partscope.places import files_under, is_folder, shown, url_of
-
-#: In a folder, files with these endings are taken for images. A file that is named itself may have any.
-IMAGE_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif"),
-        *("ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
-    )
-)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Locating:
         self._detector: PartDetector | None = detector
         self._model, self._weights, self._doubt = model, weights, doubt
         self._data = b""
+        self._settings = ("auto", "float32")
 
     @property
     def device(self) -> str:
@@ -42,12 +43,23 @@ class Locating:
         return "cpu" if backbone is None else str(backbone.device.type)
 
     def __getstate__(self) -> dict[str, Any]:
+        from partscope.backbones.devices import compute_settings
+
         data = self._data or read_bytes(self._model)
-        return {**self.__dict__, "_detector": None, "_data": data}
+        settings = compute_settings()
+        return {
+            **self.__dict__,
+            "_detector": None,
+            "_data": data,
+            "_settings": (settings.device, settings.precision),
+        }
 
     def __call__(self) -> Worker[Task, list[Found]]:
         """Return what locates blocks of images: of each its predictions, or the reason why there are none."""
         if self._detector is None:
+            from partscope.backbones.devices import set_compute
+
+            set_compute(*self._settings)
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder) / self._model.name
                 copy.write_bytes(self._data)
@@ -68,7 +80,7 @@ class Locating:
     def predict(self, task: Task) -> PartPredictions:
         """Return the predictions for one image, under its task's name; errors as :meth:`PartDetector.predict`."""
         assert self._detector is not None
-        one = self._detector.predict([task.path], [task.box] if self._detector.needs_box else None)
+        one = self._detector.predict([task.image()], [task.box] if self._detector.needs_box else None)
         if self._doubt:
             check_doubt(one, self._model)
         return dataclasses.replace(one, ids=(task.name,))

@@ -15,13 +15,13 @@ from partscope.cli.tables import show_comparisons, show_notes, show_results
 
 def table1(
     data: options.Data,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     methods: Annotated[
         str,
         typer.Option(
             "--methods",
             metavar="NAMES",
-            help="Rows beside the priors and Part Transfer, separated by commas: channel, channel+arrangement, linear.",
+            help="Rows beside the priors and Part Transfer, separated by commas: channel, channel+arrangement, activation, linear.",
         ),
     ] = "channel,linear",
     backbone: options.Backbone = None,
