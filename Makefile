@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cub test-formats test-browser lint format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,7 +22,7 @@ install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the
 demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
-test: $(STAMP) ## the tests, without those marked slow or browser (ARGS="-k mixture" goes to pytest)
+test: $(STAMP) ## the tests, two at a time (JOBS=2), without those marked slow, browser or cluster (ARGS="-k mixture" goes to pytest)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow and not browser and not cluster" $(ARGS)
 
 test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to test-artefacts/
@@ -30,6 +30,9 @@ test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to t
 
 test-slow: $(STAMP) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)
+
+test-cluster: $(STAMP) ## the engine `ray` on two Ray nodes, which the tests start on the loopback and stop
+	$(BIN)/python -m pytest -m cluster $(ARGS) tests/cluster
 
 test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 	@test -n "$$PARTSCOPE_CUB" || { echo "make test-cub: set PARTSCOPE_CUB to a folder in the layout of CUB-200-2011." >&2; exit 1; }

@@ -103,3 +103,56 @@ def test_maps_do_not_depend_on_the_tuner(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(partscope.maps, "_tuner", tuned)
     torch.testing.assert_close(gradient_maps(backbone, inputs), expected)
+
+
+#: What PyTorch says on a processor without memory.
+NO_MEMORY = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."
+)
+
+
+@pytest.mark.parametrize("error", [NO_MEMORY, MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_every_kind_of_memory_that_runs_short_halves_the_chunk(error: Exception) -> None:
+    sizes: list[int] = []
+
+    def compute(part: Sequence[int]) -> torch.Tensor:
+        sizes.append(len(part))
+        if len(part) > 3:
+            raise error
+        return torch.tensor(part)
+
+    with pytest.warns(PartscopeWarning, match="from now on"):
+        pieces = list(ChunkTuner(8, settled=True).run(range(5), compute))
+    assert sizes == [5, 4, 2, 2, 1]
+    assert torch.cat([piece for _, piece in pieces]).tolist() == list(range(5))
+
+
+def test_other_errors_of_a_chunk_are_left_alone() -> None:
+    def compute(part: Sequence[int]) -> torch.Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(ChunkTuner(8, settled=True).run(range(5), compute))
+
+
+def test_on_a_processor_what_did_fit_is_remembered_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, inputs = backbone_of(awkward_network().double(), "7"), picture()
+    expected = gradient_maps(backbone, inputs)
+    usual, sizes = partscope.maps._gradients, []
+
+    def greedy(activations: torch.Tensor, image: torch.Tensor, part: Sequence[int]) -> torch.Tensor:
+        sizes.append(len(part))
+        if len(part) > 2:
+            raise NO_MEMORY
+        return usual(activations, image, part)
+
+    monkeypatch.setattr(partscope.maps, "_gradients", greedy)
+    with pytest.warns(PartscopeWarning, match="from now on 2 channels") as said:
+        found = gradient_maps(backbone, inputs, chunk=4, engine="autograd")
+    assert len(said) == 1
+    torch.testing.assert_close(found, expected)
+    sizes.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gradient_maps(backbone, inputs, chunk=4, engine="autograd")
+    assert max(sizes) == 2

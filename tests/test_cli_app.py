@@ -66,6 +66,7 @@ def test_commands_are_those_of_the_contract() -> None:
             "fit",
             "discover",
             "locate",
+            "merge",
             "evaluate",
             "explain",
         ),

@@ -25,7 +25,7 @@ MOST_LINES = 400
 
 #: What the core must work without: an extra's packages, and what only tests and benchmarks use.
 NOT_IN_THE_CORE = (
-    *("matplotlib", "jinja2", "ndf", "pomegranate", "captum"),
+    *("matplotlib", "jinja2", "ndf", "pomegranate", "captum", "ray"),
     *("pandas", "tables", "h5py", "pooch", "supervision", "av"),
     *("fastapi", "starlette", "uvicorn"),
 )
@@ -52,7 +52,7 @@ MUST_NOT_KNOW = {
     "metrics": {"images", "backbones"},
 }
 #: The extras whose packages the source may import, where it needs them.
-FOR_USERS = ("squeezenet", "plot", "formats", "download", "supervision", "video", "web")
+FOR_USERS = ("squeezenet", "plot", "formats", "download", "supervision", "video", "web", "ray", "remote")
 #: Where a package's name is not that of its module. (Installed metadata tell it from Python 3.11 on only.)
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image"}
 #: Rooms below the backbones know no network.

@@ -20,6 +20,9 @@ from partscope.errors import PartscopeError, PartscopeWarning
 GAIN = 0.05
 LARGEST = 1024
 
+#: How PyTorch's allocator for the processor says that there is no memory left: in a plain RuntimeError.
+_CPU_SENTENCES = ("DefaultCPUAllocator", "can't allocate memory")
+
 
 @dataclass
 class ChunkTuner:
@@ -85,12 +88,25 @@ class ChunkTuner:
                 result = compute(part)
                 if not self.settled:
                     self.observe(len(part), self.clock() - began)
-            except torch.cuda.OutOfMemoryError:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 self.short_of_memory()
+                short = True
+            else:
+                short = False
+            if short:  # outside of the handler: the error holds on to the tensors that did not fit
                 torch.cuda.empty_cache()
                 continue
             start += len(part)
             yield part, result
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the processor or of a graphics card, is used up."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_SENTENCES)
 
 
 def device_clock(device: torch.device) -> Callable[[], float]:

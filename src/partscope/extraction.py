@@ -22,6 +22,7 @@ from partscope.detectors.queries import Query, check_on_error
 from partscope.errors import DatasetError, ImageError, OptionError
 from partscope.feature_cache import FeatureCache
 from partscope.images import image_size
+from partscope.places import read_bytes
 from partscope.prefetch import ahead, worker_count
 from partscope.progress import track
 
@@ -221,7 +222,7 @@ def _content(query: Query) -> bytes:
     """Return the SHA-256 of an image file's bytes, or of size and pixels of an image in memory."""
     if isinstance(query.source, (str, Path)):
         try:
-            return hashlib.sha256(Path(query.source).read_bytes()).digest()
+            return hashlib.sha256(read_bytes(query.source)).digest()
         except OSError:
             # The message that names the cause is the decoder's.
             query.open()

@@ -117,17 +117,24 @@ def iterate_gradient_maps(
             gradients = _gradients(activations, image, part) if network is None else network.gradients(part)
             return reduce(gradients.to(image.dtype))
 
-    yield from _tuner(backbone, activations.device, sizes, chunk).run(wanted, compute)
+    tuner = _tuner(backbone, activations.device, sizes, chunk)
+    first = tuner.size
+    for piece in tuner.run(wanted, compute):
+        if tuner.size < first and tuner is not _TUNERS.get(backbone):
+            _FITTING[backbone] = tuner.size
+        yield piece
 
 
 #: What has been found out about the networks on devices that are tuned for.
 _TUNERS: WeakKeyDictionary[Backbone, ChunkTuner] = WeakKeyDictionary()
+#: Where memory ran short at a fixed size: what did fit, so that it is found out, and said, once.
+_FITTING: WeakKeyDictionary[Backbone, int] = WeakKeyDictionary()
 
 
 def _tuner(backbone: Backbone, device: torch.device, sizes: dict[str, int], chunk: int | None) -> ChunkTuner:
     size = sizes.get(device.type, 1) if chunk is None else chunk
     if chunk is not None or device.type != "cuda":
-        return ChunkTuner(size, settled=True)
+        return ChunkTuner(min(size, _FITTING.get(backbone, size)), settled=True)
     if backbone not in _TUNERS:
         _TUNERS[backbone] = ChunkTuner(size // 4, clock=device_clock(device))
     return _TUNERS[backbone]

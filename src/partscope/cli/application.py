@@ -24,6 +24,7 @@ from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handle
 from partscope.cli.explain import explain
 from partscope.cli.fit import fit
 from partscope.cli.locate import locate
+from partscope.cli.merge import merge
 from partscope.cli.reproduce import table1
 from partscope.cli.serve import serve
 from partscope.cli.synth import synth
@@ -102,6 +103,7 @@ app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(discover))
 app.command()(handled(locate))
+app.command()(handled(merge))
 app.command()(handled(evaluate))
 app.command()(handled(explain))
 app.command()(handled(serve))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partscope.cli import options
+from partscope.cli import options, sharing
 from partscope.cli.exits import go_on, list_failures, resumable
 from partscope.cli.fitted import fitted_document, show_fitted
 from partscope.cli.output import Output, check_distinct, check_writable
@@ -200,11 +200,17 @@ def fit(
     ] = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    shard: options.Shard = None,
 ) -> None:
     """Learn to find parts from images with marked parts, and save the detector.
 
     A run that is stopped is continued by the same command.
     """
+    from partscope.engine import ShardDone, use_engine
     from partscope.formats import load_dataset
 
     options.check_on_error(on_error)
@@ -242,14 +248,25 @@ def fit(
     whole = load_dataset(format, data, on_error=on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
-    with resumable(lambda: _hint(folder)), warnings.catch_warnings():
+    share = None if shard is None else sharing.share_of(detector, shard)
+    if share is not None and folder is None:
+        drawn, out = sharing.linear_share(detector, drawn, share), share.name(out)
+    with (
+        resumable(lambda: _hint(folder)),
+        warnings.catch_warnings(),
+        use_engine(engine, address=address, workers=workers, threads=threads, shard=share),
+    ):
         # They are listed one by one below.
         warnings.filterwarnings("ignore", ".* training images were left out", PartscopeWarning)
-        detector.fit(drawn, on_error=on_error, progress=True)
+        try:
+            detector.fit(drawn, on_error=on_error, progress=True)
+        except ShardDone as end:
+            output.line(sharing.what_is_missing(end, folder, out))
+            return
         if folder is not None:
             detector.set_params(scan_folder=None)  # a place of this run, not a property of the detector
         detector.save(out)
-    if folder is not None and scan_folder is None:
+    if folder is not None and scan_folder is None and share is None:  # another shard may be reading it
         remove_scan(folder)
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
