@@ -105,7 +105,7 @@ def test_the_whole_loop(
     page.wait_for_selector("html[data-ready]")
     until(lambda: page.inner_text("#counts").startswith("19 pictures · 8 marked"), "a reload loses nothing")
     assert page.locator("#parts li").count() == len(PARTS)
-    assert page.locator("#chart .dot").count() == 2
+    until(lambda: page.locator("#chart .dot").count() == 2, "the chart is there again")
 
 
 def test_why_here_and_a_channels_page(
@@ -134,6 +134,7 @@ def test_why_here_and_a_channels_page(
     )
     shoot(page, "why")
     page.locator("#why .channels button").first.click()
+    until(lambda: page.locator("#channel-dialog .hits li").count(), "the channel's page is open")
     assert "of 18 pictures that were looked at (18 are in the folder)" in page.inner_text("#channel-dialog")
     assert page.locator("#channel-dialog .hits li").count() == 18
     until(

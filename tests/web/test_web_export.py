@@ -98,3 +98,22 @@ def test_the_model_file_finds_what_the_page_finds(searched: FoundSession, tmp_pa
     assert own is not None
     model = PartDetector.load(tmp_path / "m.partscope", backbone=own.backbone_)
     np.testing.assert_allclose(model.predict(animals[10:]).points, own.predict(animals[10:]).points, atol=0.5)
+
+
+def test_every_export_leaves_a_file_or_says_in_one_sentence_why_not(searched: FoundSession) -> None:
+    left = set()
+    for one in searched.client.get("/api/exports").json()["exports"]:
+        answer = searched.client.get(f"/api/exports/{one['name']}")
+        assert answer.status_code in (200, 422), (one, answer.text)
+        if answer.status_code == 200:
+            assert answer.content
+            left.add(one["name"])
+        else:
+            assert answer.json()["error"]
+    assert {"cub", "coco", "csv", "cvat", "label-studio", "deeplabcut"} <= left
+    assert {
+        "predictions-csv",
+        "predictions-coco",
+        "predictions-label-studio",
+        "predictions-deeplabcut",
+    } <= left

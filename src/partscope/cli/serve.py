@@ -65,7 +65,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     weights: options.Weights = None,
 ) -> None:
     """Mark parts on a few pictures in the browser, find them on the rest, correct, and export.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import threading
 from contextlib import suppress
 from pathlib import Path
-
-from partscope.atomic import atomic_write
-from partscope.errors import PartscopeError
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 
@@ -76,9 +74,14 @@ class KeptFiles:
             self._drop(name)
         if len(data) > self.limit:
             return False
+        # Not forced to the disk, unlike what people have marked: that takes longer than to make these files again.
+        temporary = self.folder / f".{key}-{secrets.token_hex(4)}"
         try:
-            atomic_write(self.folder / key, data)
-        except PartscopeError:
+            temporary.write_bytes(data)
+            temporary.replace(self.folder / key)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
             return False
         with self._lock:
             self._total += len(data) - self._sizes.pop(key, 0)

@@ -85,5 +85,7 @@ export function start() {
   on("history", history);
   for (const name of ["pictures", "summary", "parts"]) on(name, () => show());
   document.addEventListener("visibilitychange", hurry);
+  show();
+  history(); // of before the page was loaded
   tick();
 }

@@ -18,7 +18,7 @@ async function set(key, at, how) {
   // After a correction the same part stays chosen, after a new mark the next open one is.
   if (at !== undefined && how !== "dragged") {
     const next = nextOpen(key);
-    if (next) choose(next);
+    if (next) choose(next, !picture.found);
     says(`${partName(key)}: ${what}. ${next ? `Next: ${partName(next)}.` : "Every part is set; Page Down opens the next picture."}`);
   } else says(`${partName(key)}: ${what}.`);
 }

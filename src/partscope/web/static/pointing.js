@@ -40,7 +40,6 @@ export function listen({ set, choose, hover }) {
     }
     const key = event.target.closest?.(".mark")?.dataset.key;
     drag = { key: space || event.button === 1 ? null : key, panning: space || event.button === 1, from: [event.clientX, event.clientY], moved: false };
-    if (drag.key) choose(drag.key);
   });
 
   canvas.addEventListener("pointermove", (event) => {
@@ -51,6 +50,7 @@ export function listen({ set, choose, hover }) {
     if (fingers.size > 1) return pinch(last, now);
     if (!drag) return undefined;
     if (!drag.moved && Math.hypot(now[0] - drag.from[0], now[1] - drag.from[1]) < SLACK) return undefined;
+    if (!drag.moved && drag.key) choose(drag.key, false);
     drag.moved = true;
     if (drag.key) viewer.draw({ key: drag.key, at: clamped(viewer.toPicture(...now)) });
     else {
@@ -68,7 +68,10 @@ export function listen({ set, choose, hover }) {
     if (!ended || event.type === "pointercancel") return viewer.draw();
     const at = viewer.toPicture(event.clientX, event.clientY);
     if (ended.moved && ended.key) set(ended.key, clamped(at), "dragged");
-    else if (!ended.moved && !ended.panning && !ended.key && viewer.inside(at)) set(state.chosen, at, "clicked");
+    else if (ended.moved || ended.panning || !viewer.inside(at)) return undefined;
+    else if (ended.key && ended.key !== state.chosen && !state.armed) choose(ended.key, false);
+    else set(state.chosen, at, "clicked");
+    return undefined;
   };
   canvas.addEventListener("pointerup", up);
   canvas.addEventListener("pointercancel", up);

@@ -12,6 +12,7 @@ export const state = {
   sort: "name",
   current: null, // the open picture: {id, name, size, marks, revision, found, state}
   chosen: null, // key of the part that is set next
+  armed: true, // whether a click on another part's ring sets the chosen part there, instead of choosing the other
   sequence: 0,
   job: { state: "none" },
   history: [],
@@ -74,7 +75,10 @@ export async function open(id) {
   if (turn !== opening) return; // another one was opened meanwhile
   const changed = state.current?.id !== id;
   state.current = picture;
-  if (changed) state.chosen = nextOpen() ?? state.parts[0]?.key ?? null;
+  if (changed) {
+    state.chosen = nextOpen() ?? state.parts[0]?.key ?? null;
+    state.armed = !picture.found;
+  }
   emit("opened", { changed });
 }
 
@@ -93,8 +97,10 @@ export function nextOpen(after = null) {
   return turned.find((part) => !(part.key in state.current.marks))?.key ?? null;
 }
 
-export function choose(key) {
+// By its name or number a part is armed: it was asked for. By its ring it is only looked at.
+export function choose(key, armed = true) {
   state.chosen = key;
+  state.armed = armed;
   emit("chosen");
 }
 
