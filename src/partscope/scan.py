@@ -113,10 +113,10 @@ def scan(
         raise OptionError("a scan needs at least one way from a channel to a point (CentreSpec).")
     wanted = _checked_channels(channels, backbone.channels)
     if any(needs_box(spec.region) for spec in specs):
-        _warn_of_clipping(dataset)
+        warn_of_clipping(dataset)
     store = None
     if folder is not None:
-        store = ScanStore(folder, _manifest(dataset, backbone, specs, wanted, block))
+        store = ScanStore(folder, scan_manifest(dataset, backbone, specs, wanted, block))
     starts = range(0, len(dataset), block)
     finished: dict[int, Block] = {}
     for index, start in enumerate(starts):
@@ -134,7 +134,7 @@ def scan(
     current: list[NDArray[np.float32]] = []
     failures: list[Skipped] = []
     done = len(dataset) - len(images)
-    opened = prepared((dataset[i] for _, i in images), _opened, backbone.device.type)
+    opened = prepared((dataset[i] for _, i in images), open_annotated, backbone.device.type)
     bar = track(images, description, total=len(dataset), done=done, enabled=progress)
     with contextlib.closing(opened):
         for (index, i), take in zip(bar, opened, strict=True):
@@ -164,7 +164,8 @@ def scan(
     )
 
 
-def _opened(sample: Sample) -> Image.Image:
+def open_annotated(sample: Sample) -> Image.Image:
+    """Return a sample's picture, upright RGB; an ImageError or DatasetError if it cannot be read or is not the annotated one."""
     image = load_image(sample.image)
     if image.size != tuple(sample.size):
         raise DatasetError(
@@ -202,7 +203,8 @@ def _checked_channels(channels: Sequence[int] | None, count: int) -> NDArray[np.
     return np.array([int(channel) for channel in channels], dtype=np.int64)
 
 
-def _warn_of_clipping(dataset: PartDataset) -> None:
+def warn_of_clipping(dataset: PartDataset) -> None:
+    """Warn if boxes of a data set reach over their images and are clipped."""
     clipped = sum(sample.box is not None and clip_box(sample.box, sample.size)[1] for sample in dataset)
     if clipped:
         warnings.warn(
@@ -213,13 +215,14 @@ def _warn_of_clipping(dataset: PartDataset) -> None:
         )
 
 
-def _manifest(
+def scan_manifest(
     dataset: PartDataset,
     backbone: Backbone,
     specs: Sequence[CentreSpec],
     channels: NDArray[np.int64],
     block: int,
 ) -> dict[str, Any]:
+    """Return what identifies a scan: a folder that holds another is refused."""
     manifest: dict[str, Any] = {
         "format": 1,
         "data set": dataset.fingerprint(),

@@ -32,7 +32,7 @@ def exclude(tally: Tally, guide: Guide, pairs: BoolArray | None = None) -> None:
             return
         limits = tally.limits(tally.bounds())
         wanted = np.zeros_like(tally.known)
-        for k in np.flatnonzero(left.any(axis=0)):
+        for k in np.flatnonzero(left.any(axis=0)).tolist():
             images = _needed(tally, guide, k, left[:, k], limits)
             wanted[images[: int(np.ceil(SHARE * len(images)))], k] = True
         tally.look(wanted)
@@ -43,7 +43,7 @@ def exclude_easy(tally: Tally, guide: Guide, most: int) -> None:
     left = tally.open()
     limits = tally.limits(tally.bounds())
     wanted = np.zeros_like(tally.known)
-    for k in np.flatnonzero(left.any(axis=0)):
+    for k in np.flatnonzero(left.any(axis=0)).tolist():
         images = _needed(tally, guide, k, left[:, k], limits)
         if len(images) <= most:
             wanted[images, k] = True
@@ -69,5 +69,8 @@ def _gains(tally: Tally, guide: Guide, channel: int, limits: FloatArray) -> tupl
     if tally.charges.rule != "median":
         return expected, limits * images - tally.sums[:, channel]
     # More than half of the values must exceed the limit.
-    above = np.where(tally.known[:, channel, None], tally.charges_of(channel) > limits, False) & tally.charges.visible
+    above = (
+        np.where(tally.known[:, channel, None], tally.charges_of(channel) > limits, False)
+        & tally.charges.visible
+    )
     return (expected > limits) + 0.01 * expected, images // 2 + 0.5 - above.sum(axis=0)

@@ -66,23 +66,23 @@ class Guide:
     def learn(self) -> None:
         """Fit the coefficients to what is known by now."""
         tally, visible = self._tally, self._tally.charges.visible
-        complete = np.flatnonzero(tally.complete)
-        if not len(complete):
+        live = tally.known & ~self._screening.silent
+        looked_at = live.any(axis=0)
+        complete = np.flatnonzero(tally.complete & looked_at).tolist()
+        if not complete:
             return
-        found = {k: tally.charges_of(k) for k in np.flatnonzero((tally.known & ~self._screening.silent).any(axis=0))}
-        live = {k: tally.known[:, k] & ~self._screening.silent[:, k] for k in found}
-        weight = np.zeros((len(visible), 1))
         total = np.zeros(self._mean.shape)
-        for k in set(complete) & set(found):
-            total += np.where(live[k][:, None], found[k], 0.0)
-            weight += live[k][:, None]
-        self._mean = total / np.maximum(weight, 1)
+        for k in complete:
+            total += np.where(live[:, k, None], tally.charges_of(k), 0.0)
+        self._mean = total / np.maximum(live[:, complete].sum(axis=1), 1)[:, None]
         parts = visible.shape[1]
         gram, right = np.zeros((parts, 3, 3)), np.zeros((parts, 3))
-        for k, charge in found.items():
+        for k in np.flatnonzero(looked_at).tolist():
             features = np.stack([np.ones(self._mean.shape), self._raw(k), self._mean], axis=-1)
-            features *= (visible & live[k][:, None])[..., None]
+            features *= (visible & live[:, k, None])[..., None]
             gram += np.einsum("npa,npb->pab", features, features)
-            right += np.einsum("npa,np->pa", features, charge)
+            right += np.einsum("npa,np->pa", features, tally.charges_of(k))
         # The smallest solution where the images do not determine the coefficients.
-        self._coefficients = np.stack([np.linalg.pinv(g, rcond=1e-10, hermitian=True) @ r for g, r in zip(gram, right, strict=True)])
+        self._coefficients = np.stack(
+            [np.linalg.pinv(g, rcond=1e-10, hermitian=True) @ r for g, r in zip(gram, right, strict=True)]
+        )

@@ -30,7 +30,7 @@ FIRST_LOOK, GROWTH, LAST_LOOK = 6, 1.6, 0.8
 CANDIDATES, PLAY_OFF = 4, 16
 
 #: A channel is completed early, to lower a limit, if its estimate lies this many standard errors below it.
-CAUTION = 1.0
+CAUTION = 2.0
 
 #: The order in which images are sampled is drawn once, with this seed: it must not depend on what is searched.
 SEED = 0
@@ -44,6 +44,12 @@ def looks(images: int) -> list[int]:
         sizes.append(int(size))
         size *= GROWTH
     return sizes
+
+
+def sample_order(images: int) -> IntArray:
+    """Return the order in which N images are sampled, by position."""
+    order: IntArray = np.random.default_rng(SEED).permutation(images)
+    return order
 
 
 def race(tally: Tally, guide: Guide, delta: float) -> int:
@@ -62,14 +68,14 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
     The number of comparisons that were made: pairs of a part and a channel, over all looks.
     """
     images = len(tally.known)
-    order = np.random.default_rng(SEED).permutation(images)
+    order = sample_order(images)
     sizes = looks(images)
     level = delta / max(1, int(tally.shown.sum()) * tally.top * len(sizes))
     # By the size of a sample; below three images no channel is dropped.
     quantile = np.full(images + 1, np.inf)
     quantile[3:] = stats.t.ppf(1 - level, np.arange(3, images + 1) - 1)
     chosen = tally.known.copy()  # what was not drawn at random
-    find_champions(tally, guide, order[:PLAY_OFF])
+    find_champions(tally, guide, order)
     drawn = tally.known.copy()
     exclude_easy(tally, guide, FIRST_LOOK)
     chosen |= tally.known & ~drawn
@@ -95,18 +101,18 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
     return compared
 
 
-def find_champions(tally: Tally, guide: Guide, sample: IntArray) -> None:
+def find_champions(tally: Tally, guide: Guide, order: IntArray) -> None:
     """Complete for each part the channels that look best on a sample of the images: they set the first limits.
 
     Parameters
     ----------
-    sample: positions of images drawn at random.
+    order: in which images are sampled, see :func:`sample_order`.
     """
     shown = tally.shown[:, None]
     costs = np.where(shown, guide.costs(), np.inf)
     candidates = _leaders(costs, CANDIDATES * tally.top)
     some = np.zeros(len(tally.known), dtype=bool)
-    some[sample] = True
+    some[order[:PLAY_OFF]] = True
     before = tally.known.copy()
     tally.look(some[:, None] & candidates)
     pairs = shown & candidates
@@ -128,7 +134,7 @@ def estimates(
     estimate, error = np.zeros(pairs.shape), np.zeros(pairs.shape)
     count = np.zeros(pairs.shape, dtype=np.int64)
     visible, images = tally.charges.visible, np.maximum(tally.charges.images, 1)
-    for k in np.flatnonzero(pairs.any(axis=0)):
+    for k in np.flatnonzero(pairs.any(axis=0)).tolist():
         expected = guide.charges(k)
         here = drawn[:, k, None] & visible
         there = ~tally.known[:, k, None] & visible

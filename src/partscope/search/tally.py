@@ -89,9 +89,9 @@ class Tally:
         if self.charges.rule != "median":
             value[shown] = self.sums[shown] / images[shown, None]
             return value
-        for k in range(value.shape[1]):
+        for k in range(self.known.shape[1]):
             charge = np.where(self.known[:, k, None], self.charges_of(k), 0.0)
-            for p in np.flatnonzero(shown):
+            for p in np.flatnonzero(shown).tolist():
                 value[p, k] = np.median(charge[self.charges.visible[:, p], p])
         return value
 
