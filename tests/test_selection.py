@@ -208,6 +208,7 @@ def test_the_ranking_as_records() -> None:
             "cost": ranking.cost[1, k],
             "missing": ranking.missing[1, k],
             "images": ranking.images[1],
+            "complete": True,
         }
     assert len(ranking.top("tail", 100)) == 6
     with pytest.raises(OptionError, match="no part 'wing' in the ranking; it has beak, tail, crest"):

@@ -121,10 +121,10 @@ def scan(
         raise OptionError("a scan needs at least one way from a channel to a point (CentreSpec).")
     wanted = _checked_channels(channels, backbone.channels)
     if any(needs_box(spec.region) for spec in specs):
-        _warn_of_clipping(dataset)
+        warn_of_clipping(dataset)
     store = None
     if folder is not None:
-        store = ScanStore(folder, _manifest(dataset, backbone, specs, wanted, block))
+        store = ScanStore(folder, scan_manifest(dataset, backbone, specs, wanted, block))
     count = -(-len(dataset) // block)
     shape = (len(specs), len(wanted), 2)
     finished = _read(store, range(count), len(dataset), block, shape)
@@ -134,7 +134,7 @@ def scan(
     work = blocks_of(dataset.samples, block, dataset.ids, waiting)
     done = len(dataset) - sum(len(piece.items) for piece in work)
     samples = (sample for piece in work for sample in piece.items)
-    opened = prepared(samples, _opened, backbone.device.type) if engine.name == "local" else None
+    opened = prepared(samples, open_annotated, backbone.device.type) if engine.name == "local" else None
     task = _CentresOfBlocks(CarriedBackbone(backbone), specs, tuple(wanted.tolist()), chunk, on_error, opened)
     with (
         progress_bar(description, total=len(dataset), done=done, enabled=progress) as advance,
@@ -206,7 +206,7 @@ class _CentresOfBlocks:
         backbone = self.backbone.open()
 
         def compute(samples: Sequence[Sample], advance: Advance) -> Block:
-            opened = self.opened or prepared(samples, _opened, backbone.device.type)
+            opened = self.opened or prepared(samples, open_annotated, backbone.device.type)
             rows: list[NDArray[np.float32]] = []
             failures: list[Skipped] = []
             for sample, take in zip(samples, opened, strict=False):
@@ -225,7 +225,8 @@ class _CentresOfBlocks:
         return compute
 
 
-def _opened(sample: Sample) -> Image.Image:
+def open_annotated(sample: Sample) -> Image.Image:
+    """Return a sample's picture, upright RGB; an ImageError or DatasetError if it cannot be read or is not the annotated one."""
     image = load_image(sample.image)
     if image.size != tuple(sample.size):
         raise DatasetError(
@@ -261,7 +262,8 @@ def _checked_channels(channels: Sequence[int] | None, count: int) -> NDArray[np.
     return np.array([int(channel) for channel in channels], dtype=np.int64)
 
 
-def _warn_of_clipping(dataset: PartDataset) -> None:
+def warn_of_clipping(dataset: PartDataset) -> None:
+    """Warn if boxes of a data set reach over their images and are clipped."""
     clipped = sum(sample.box is not None and clip_box(sample.box, sample.size)[1] for sample in dataset)
     if clipped:
         warnings.warn(
@@ -272,13 +274,14 @@ def _warn_of_clipping(dataset: PartDataset) -> None:
         )
 
 
-def _manifest(
+def scan_manifest(
     dataset: PartDataset,
     backbone: Backbone,
     specs: Sequence[CentreSpec],
     channels: NDArray[np.int64],
     block: int,
 ) -> dict[str, Any]:
+    """Return what identifies a scan: a folder that holds another is refused."""
     manifest: dict[str, Any] = {
         "format": 1,
         "data set": dataset.fingerprint(),

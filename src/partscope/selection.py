@@ -41,6 +41,8 @@ class Ranking:
     order: (P, K) positions into `channels`, best first.
     missing: (P, K) number of images with the part visible in which the channel has no centre.
     images: (P,) number of images in which the part is visible.
+    complete: (K,) channels whose cost was computed in full; of the others `cost` is a lower bound and `missing` counts the
+        images that were looked at. None: all of them. Complete channels come first in `order`.
     """
 
     parts: tuple[str, ...]
@@ -49,6 +51,12 @@ class Ranking:
     order: NDArray[np.int64]
     missing: NDArray[np.int64]
     images: NDArray[np.int64]
+    complete: NDArray[np.bool_] | None = None
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """(K,) channels whose cost is no mere lower bound."""
+        return np.ones(len(self.channels), dtype=bool) if self.complete is None else self.complete
 
     @property
     def best(self) -> NDArray[np.int64]:
@@ -57,7 +65,7 @@ class Ranking:
         return np.where(self.images > 0, winners, -1)
 
     def top(self, part: str, most: int = 10) -> list[dict[str, Any]]:
-        """Return the best channels of a part as records `rank, channel, cost, missing, images`.
+        """Return the best channels of a part as records `rank, channel, cost, missing, images, complete`.
 
         Raises
         ------
@@ -75,6 +83,7 @@ class Ranking:
                 "cost": float(self.cost[row, k]),
                 "missing": int(self.missing[row, k]),
                 "images": int(self.images[row]),
+                "complete": bool(self.exact[k]),
             }
             for rank, k in enumerate(self.order[row, :most])
         ]
@@ -149,9 +158,23 @@ def rank_channels(
             missing[p, start : start + step] = absent.sum(axis=0)
             distance = np.where(absent, far[:, None], distance)
             cost[p, start : start + step] = _RULES[rule](distance)
-    # lexsort is stable on (cost, channel): ties go to the lower number, whatever the order of the candidates.
-    order = np.stack([np.lexsort((numbers, row)) for row in np.nan_to_num(cost, nan=np.inf)])
+    order = ranking_order(cost, numbers)
     return Ranking(dataset.parts, numbers, cost, order, missing, visible.sum(axis=0).astype(np.int64))
+
+
+def ranking_order(
+    cost: NDArray[np.float64],
+    channels: NDArray[np.int64],
+    complete: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Return positions (P, K), best first: complete channels before lower bounds, then by cost, ties to the lower number.
+
+    Parameters
+    ----------
+    cost: (P, K), NaN last. channels: (K,) numbers. complete: (K,), all by default.
+    """
+    later = np.zeros(len(channels), dtype=bool) if complete is None else ~complete
+    return np.stack([np.lexsort((channels, row, later)) for row in np.nan_to_num(cost, nan=np.inf)])
 
 
 def shared_channels(ranking: Ranking) -> dict[int, tuple[str, ...]]:
