@@ -19,7 +19,7 @@ from drawn import drawn_dataset
 from networks import awkward_network, backbone_of
 from partscope import PartDetector, load_dataset, load_image
 from partscope.atomic import atomic_write
-from partscope.errors import ImageError, ModelFileError, PartscopeError, ScanError
+from partscope.errors import AnnotationError, ImageError, ModelFileError, PartscopeError, ScanError
 from partscope.images import image_size
 from partscope.places import exists, files_in, read_bytes, shown, url_of
 from partscope.scan import scan
@@ -158,6 +158,11 @@ def test_a_data_set_a_model_and_results_in_memory(
     assert run(capsys, *call).code == 0
     assert read_bytes(table) == (tmp_path / "parts.csv").read_bytes()
     assert not list(Path().glob("memory:*"))
+
+
+def test_no_data_set_elsewhere(memory: str) -> None:
+    with pytest.raises(AnnotationError, match=f"{memory}/none: there is no data set in the layout of CUB"):
+        load_dataset("auto", f"{memory}/none")
 
 
 def test_a_damaged_model_elsewhere_is_named_by_its_address(memory: str) -> None:

@@ -64,8 +64,8 @@ class _Tables:
 
 def _recognise(path: Path) -> bool:
     for folder in (path, path / FOLDER_NAME):
-        if (folder / "images.txt").is_file():
-            return not (folder / "sizes.txt").is_file()  # that is NABirds
+        if is_file(folder / "images.txt"):
+            return not is_file(folder / "sizes.txt")  # that is NABirds
     return False
 
 

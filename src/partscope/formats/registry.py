@@ -11,6 +11,7 @@ from typing import TypeVar
 from partscope.dataset import PartDataset
 from partscope.errors import AnnotationError, OptionError, nearest_names
 from partscope.formats.writing import Written
+from partscope.places import shown, url_of
 
 #: Readers by the name of their format. A reader takes the path and `on_error`, and options of its own by keyword.
 READERS: dict[str, Callable[..., PartDataset]] = {}
@@ -157,6 +158,14 @@ def recognise(path: str | Path) -> tuple[str, Path]:
     AnnotationError: there is nothing, no format fits (the message says what was looked for), or several do.
     """
     path = Path(path)
+    if url_of(path) is not None:
+        # Of the folders elsewhere this layout alone is read.
+        if not _recognised(MARKS["cub"], path):
+            raise AnnotationError(
+                f"{shown(path)}: there is no data set in the layout of CUB-200-2011; check the address, or copy data sets of "
+                "other formats to this machine."
+            )
+        return "cub", path
     if not path.exists():
         raise AnnotationError(f"{path}: there is no such file or folder; check the path.")
     found = _formats_of(path)
