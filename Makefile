@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cub lint format bench clean
+.PHONY: help install demo test test-slow test-cub test-formats lint format bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the interpreter)
 
@@ -30,6 +30,9 @@ test-slow: $(STAMP) ## the tests marked slow
 test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 	@test -n "$$PARTSCOPE_CUB" || { echo "make test-cub: set PARTSCOPE_CUB to a folder in the layout of CUB-200-2011." >&2; exit 1; }
 	$(BIN)/python -m pytest -m cub --timeout=3600 $(ARGS)
+
+test-formats: $(STAMP) ## 250 round trips of each annotation format
+	PARTSCOPE_ROUND_TRIPS=250 $(BIN)/python -m pytest tests/test_formats_*.py -k "reads_back" $(ARGS)
 
 lint: $(STAMP) ## formatting, ruff and the strict type check
 	@status=0; for check in "ruff format --check ." "ruff check ." mypy; do \

@@ -55,7 +55,19 @@ def failing(capsys: Capture, error: BaseException) -> tuple[int, str]:
 
 def test_commands_are_those_of_the_contract() -> None:
     assert set(commands()) == {
-        *("demo", "synth", "backbones", "channels", "fit", "discover", "locate", "evaluate", "explain"),
+        *(
+            "convert",
+            "download",
+            "demo",
+            "synth",
+            "backbones",
+            "channels",
+            "fit",
+            "discover",
+            "locate",
+            "evaluate",
+            "explain",
+        ),
         *("reproduce table1", "reproduce table2", "classify fit", "classify predict", "classify evaluate"),
     }
 

@@ -24,7 +24,10 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 MOST_LINES = 400
 
 #: What the core must work without: an extra's packages, and what only tests and benchmarks use.
-NOT_IN_THE_CORE = ("matplotlib", "jinja2", "ndf", "pandas", "pomegranate", "captum")
+NOT_IN_THE_CORE = (
+    *("matplotlib", "jinja2", "ndf", "pomegranate", "captum"),
+    *("pandas", "tables", "h5py", "pooch", "supervision", "av"),
+)
 #: The rooms that draw; everything else is the core.
 DRAWING = ("figures", "report", "demo")
 #: docs/design.md's last column, where it can be said in imports.
@@ -46,7 +49,7 @@ MUST_NOT_KNOW = {
     "metrics": {"images", "backbones"},
 }
 #: The extras whose packages the source may import, where it needs them.
-FOR_USERS = ("squeezenet", "plot")
+FOR_USERS = ("squeezenet", "plot", "formats", "download", "supervision", "video")
 #: Where a package's name is not that of its module. (Installed metadata tell it from Python 3.11 on only.)
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image"}
 #: Rooms below the backbones know no network.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from partscope.discovery import PartDiscovery
     from partscope.errors import PartscopeError, PartscopeWarning
     from partscope.evaluation import Evaluation, compare, evaluate
-    from partscope.formats import load_dataset
+    from partscope.formats import convert, load_dataset, save_dataset
     from partscope.images import load_image
     from partscope.patches import patch_boxes
     from partscope.predictions import PartPredictions
@@ -58,6 +58,7 @@ __all__ = [
     "TransferDetector",
     "__version__",
     "compare",
+    "convert",
     "dataset_from_arrays",
     "evaluate",
     "get_backbone",
@@ -67,6 +68,7 @@ __all__ = [
     "patch_boxes",
     "register_detector",
     "reuse_freed_memory",
+    "save_dataset",
 ]
 
 _HOMES = {
@@ -84,7 +86,7 @@ _HOMES = {
     "discovery": ("PartDiscovery",),
     "errors": ("PartscopeError", "PartscopeWarning"),
     "evaluation": ("Evaluation", "compare", "evaluate"),
-    "formats": ("load_dataset",),
+    "formats": ("convert", "load_dataset", "save_dataset"),
     "images": ("load_image",),
     "patches": ("patch_boxes",),
     "predictions": ("PartPredictions",),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partscope.dataset import Skipped
-from partscope.errors import DatasetError
+from partscope.errors import DatasetError, OptionError
+from partscope.handing_on import as_coco_results, as_frame, as_key_points
+
+if TYPE_CHECKING:
+    import pandas
+    import supervision
 
 #: Arrays that a method may do without.
 OPTIONAL = ("expected_error", "boxes")
@@ -217,6 +222,55 @@ class PartPredictions:
                     "visible": bool(self.visible[i, p]),
                     **more,
                 }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row per image and part with the columns of :meth:`records`; NaN stands for None.
+
+        Raises
+        ------
+        MissingExtraError: pandas (in the extra `formats`) is not installed.
+        """
+        return as_frame(self.records())
+
+    def to_coco(
+        self, image_ids: Mapping[str, int] | None = None, category_id: int = 1, origin: str = "pixel"
+    ) -> list[dict[str, Any]]:
+        """Return the parts in COCO's format of key point results, one record per image, for `COCO.loadRes`.
+
+        A key point is `x, y, v`: v = 2 for a part that is believed to be visible, 1 for a hidden one, and `0, 0, 0` for one
+        that was not found; `score` is the mean over the parts that were found. A whole data set with images and categories
+        is written by :func:`partscope.formats.write_predictions_coco`.
+
+        Parameters
+        ----------
+        image_ids: COCO's id of each image by its name; by default images are numbered from 1.
+        category_id: COCO's id of the objects' category.
+        origin: `"pixel"` counts from the centre of the first pixel, as COCO's own annotations do; `"corner"` from the
+            image's corner, as partscope does.
+
+        Raises
+        ------
+        DatasetError: an image has no id.
+        OptionError: `origin` is neither of the two.
+        """
+        if origin not in ("pixel", "corner"):
+            raise OptionError(f"origin must be 'pixel' or 'corner', not {origin!r}.")
+        shift = -0.5 if origin == "pixel" else 0.0
+        return as_coco_results(
+            self.ids, self.points, self.found, self.visible, self.score, image_ids, category_id, shift
+        )
+
+    def to_supervision(self) -> list[supervision.KeyPoints]:
+        """Return one `supervision.KeyPoints` of one object per image, for its annotators.
+
+        Positions are partscope's; a part that was not found lies at (0, 0), which the annotators leave out. The score is the
+        key point's confidence, and `visible` what the method believes, where the installed version has it.
+
+        Raises
+        ------
+        MissingExtraError: supervision (in the extra `supervision`) is not installed.
+        """
+        return as_key_points(self.points, self.found, self.visible, self.score)
 
 
 def _number(value: float) -> float | None:

@@ -15,8 +15,10 @@ from partscope.cli.channels import channels
 from partscope.cli.classify import fit as classify_fit
 from partscope.cli.classify import predict as classify_predict
 from partscope.cli.classify_evaluate import evaluate as classify_evaluate
+from partscope.cli.convert import convert
 from partscope.cli.demo import demo
 from partscope.cli.discover import discover
+from partscope.cli.download import download
 from partscope.cli.evaluate import evaluate
 from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handled, say, set_debug
 from partscope.cli.explain import explain
@@ -68,6 +70,8 @@ def partscope(
 app.command()(handled(demo))
 app.command()(handled(synth))
 app.command()(handled(backbones))
+app.command()(handled(convert))
+app.command()(handled(download))
 app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(discover))

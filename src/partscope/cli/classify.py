@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def fit(
     data: options.Data,
     out: options.ModelOut,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     split: options.FitSplit = "train",
     limit: options.Limit = None,
     seed: Annotated[
@@ -154,7 +154,7 @@ def fit(
     check_distinct(files)
     output = Output(json_out)
     whole = load_dataset(format, data, on_error=on_error)
-    part = whole.split(split)
+    part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     check_classes(labels_of(drawn, None))
     work = Work(out, cache)

@@ -32,7 +32,7 @@ _DRAWN = 8
 def evaluate(
     model: Classifier,
     data: options.Data,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     split: options.EvaluatedSplit = "test",
     unseen: Annotated[
         str,
@@ -70,6 +70,7 @@ def evaluate(
     check_figures(figures)
     output = Output(json_out)
     fitted = load_classifier(model, weights)
+    format, data = options.resolved(format, data)
     whole = load_dataset(format, data, on_error=on_error)
     dataset = whole.split(split)
     _check_test_labels(fitted, dataset, unseen)

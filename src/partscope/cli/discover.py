@@ -48,7 +48,7 @@ def discover(
             show_default=False,
         ),
     ] = None,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     split: Annotated[
         str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
     ] = "train",
@@ -105,7 +105,7 @@ def discover(
     )
     output = Output(json_out)
     whole = load_dataset(format, data, on_error=on_error)
-    part = whole.split(split)
+    part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     marked = None if name_from is None else part.limit(name_from, seed)
     with warnings.catch_warnings():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def evaluate(
     model: options.Model,
     data: options.Data,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     split: options.EvaluatedSplit = "test",
     normaliser: Annotated[
         str,
@@ -75,6 +75,7 @@ def evaluate(
     detector = load_model(model, weights)
     if isinstance(detector, PartDiscovery):
         detector.check_named()  # before the network has seen a single image
+    format, data = options.resolved(format, data)
     whole = load_dataset(format, data, on_error=on_error)
     dataset = whole.split(split)
     deviations = None if sigmas is None else _sigmas(sigmas, set(dataset.parts) & set(detector.parts_))

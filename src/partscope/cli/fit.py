@@ -30,7 +30,7 @@ _SCANS = ("shortlist", "centres", "evidence")
 def fit(
     data: options.Data,
     out: options.ModelOut,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     split: options.FitSplit = "train",
     limit: options.Limit = None,
     seed: options.Seed = 0,
@@ -229,7 +229,7 @@ def fit(
         folder = scan_folder or out.with_name(f"{out.name}.scan")
         detector.set_params(scan_folder=folder)
     whole = load_dataset(format, data, on_error=on_error)
-    part = whole.split(split)
+    part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     with resumable(lambda: _hint(folder)), warnings.catch_warnings():
         # They are listed one by one below.

@@ -13,11 +13,13 @@ import typer
 
 from partscope.cli import options
 from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
+from partscope.cli.found_parts import chosen_format, write_found
 from partscope.cli.image_sources import find_images
 from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.overlays import overlay_paths, write_overlay
-from partscope.cli.predicting import Kept, Task, predict_in_blocks, with_boxes
+from partscope.cli.predicting import Kept, predict_in_blocks, with_boxes
+from partscope.cli.video_sources import is_video, video_tasks
 from partscope.errors import OptionError, PartscopeError, PartscopeWarning
 
 if TYPE_CHECKING:
@@ -29,17 +31,41 @@ def locate(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE|DIR|GLOB...",
-            help="Images, folders of images, or quoted patterns.",
+            metavar="IMAGE|DIR|GLOB|VIDEO...",
+            help="Images, folders of images, quoted patterns, or videos.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="OUT", help="The parts found: .csv, or .json for COCO.", show_default=False
+            "--out",
+            metavar="OUT",
+            help="The parts found: .csv, .json for COCO, .xml for CVAT; or as --to says.",
+            show_default=False,
         ),
     ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="csv|coco|label-studio|cvat|deeplabcut",
+            help="Format of OUT; by default that of its ending.",
+            show_default=False,
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--prefix",
+            metavar="TEXT",
+            help="With --to label-studio: what stands before an image's name in its address.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        int, typer.Option("--every", metavar="N", min=1, help="Of a video, search every Nth frame.")
+    ] = 1,
     boxes: Annotated[
         Path | None,
         typer.Option(
@@ -72,21 +98,28 @@ def locate(
 
     Bad images are listed at the end, and the exit code is 1 then. A run that is stopped is continued by the same command.
     """
-    if out.suffix.lower() not in (".csv", ".json"):
-        raise OptionError(f"{out}: the results are written as .csv or .json; give --out such an ending.")
+    to = chosen_format(out, to)
+    if prefix is not None and to != "label-studio":
+        raise OptionError(f"--prefix belongs to --to label-studio, and the results are {to}; leave it out.")
     if sort not in ("images", "doubt"):
         raise OptionError(f"--sort must be images or doubt, not {sort!r}.")
     check_distinct({"the model": model, "--weights": weights, "--boxes": boxes, "--out": out})
     check_writable(out)
     _check_overlay_folder(overlay, images)
-    found = find_images(images, leave_out=overlay)
+    videos = video_tasks(images, every)
+    pictures_given = [source for source in images if not is_video(source)]
+    found = find_images(pictures_given, leave_out=overlay) if pictures_given else []
     detector = load_model(model, weights)
     if detector.needs_box and boxes is None:
         raise OptionError(
             f"{model}: this model searches the object's bounding box; give the boxes of the images with --boxes BOXES."
         )
-    tasks = with_boxes(found, boxes)
-    if boxes is not None and not detector.needs_box and overlay is None and out.suffix.lower() == ".csv":
+    if videos and (boxes is not None or detector.needs_box):
+        raise OptionError(
+            f"{videos[0].path}: a video's frames have no boxes; fit a model that searches the whole image, or extract frames."
+        )
+    tasks = [*(with_boxes(found, boxes) if found else []), *videos]
+    if boxes is not None and not detector.needs_box and overlay is None and to != "coco":
         warnings.warn(
             f"{model}: this model searches the whole image, so {boxes} changes nothing; leave --boxes out, or fit a model "
             "with --region crop.",
@@ -98,7 +131,7 @@ def locate(
 
     def predict(i: int) -> PartPredictions:
         task = tasks[i]
-        one = detector.predict([task.path], [task.box] if detector.needs_box else None)
+        one = detector.predict([task.image()], [task.box] if detector.needs_box else None)
         if sort == "doubt":
             _check_doubt(one, model)
         return dataclasses.replace(one, ids=(task.name,))
@@ -106,7 +139,7 @@ def locate(
     def draw(block: PartPredictions) -> None:
         for row, name in enumerate(block.ids):
             if name in pictures:
-                write_overlay(pictures[name], by_name[name].path, block, row, by_name[name].box)
+                write_overlay(pictures[name], by_name[name].image(), block, row, by_name[name].box)
 
     kept = Kept(out, model, tasks)
     with resumable(kept.hint):
@@ -114,7 +147,8 @@ def locate(
         for row, name in enumerate(result.ids):  # of an earlier run, if they have been removed since
             if name in pictures and not pictures[name].exists():
                 draw(result[row])
-        _write(_by_doubt(result, model) if sort == "doubt" else result, out, by_name)
+        ordered = _by_doubt(result, model) if sort == "doubt" else result
+        write_found(ordered, out, to, by_name, prefix, model)
     kept.remove()
     output = Output()
     located = int(result.found.sum())
@@ -158,18 +192,3 @@ def _check_overlay_folder(overlay: Path | None, sources: Sequence[str]) -> None:
             raise OptionError(
                 f"{overlay}: the overlays would lie among the images that are searched; give --overlay a folder of its own."
             )
-
-
-def _write(result: PartPredictions, out: Path, tasks: dict[str, Task]) -> None:
-    import numpy as np
-
-    from partscope.formats import write_predictions_coco, write_predictions_csv
-    from partscope.images import image_size
-
-    if out.suffix.lower() == ".csv":
-        write_predictions_csv(result, out)
-        return
-    used = [tasks[name] for name in result.ids]
-    sizes = np.array([image_size(task.path) for task in used], dtype=np.float64).reshape(-1, 2)
-    boxes = np.array([task.box or (np.nan,) * 4 for task in used], dtype=np.float64).reshape(-1, 4)
-    write_predictions_coco(result, sizes, out, boxes=boxes)

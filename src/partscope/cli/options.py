@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+if TYPE_CHECKING:
+    from partscope.dataset import PartDataset
+
 Choice = TypeVar("Choice", bound=str)
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.", show_default=False)]
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="The data set's folder or file.", show_default=False)
+]
 Model = Annotated[
     Path, typer.Argument(metavar="FILE", help="A model file written by fit.", show_default=False)
 ]
@@ -29,7 +35,10 @@ Limit = Annotated[
         "--limit", metavar="N", help="Draw N images at random, stratified by class.", show_default=False
     ),
 ]
-Format = Annotated[str, typer.Option("--format", metavar="NAME", help="Annotation format of DATA.")]
+Format = Annotated[
+    str,
+    typer.Option("--format", metavar="NAME", help="Annotation format of DATA; auto finds it out."),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the draw of --limit.")]
 Backbone = Annotated[
     str | None,
@@ -123,6 +132,28 @@ def check_on_error(value: str) -> str:
     if value not in ("raise", "skip"):
         raise OptionError(f"--on-error must be raise or skip, not {value!r}.")
     return value
+
+
+def resolved(format: str, data: Path) -> tuple[str, Path]:
+    """Return the format's name and the file or folder to read, found out where the format is `auto`."""
+    from partscope.formats import recognise
+
+    return recognise(data) if format == "auto" else (format, data)
+
+
+def learning_split(dataset: PartDataset, split: str) -> PartDataset:
+    """Return the split to learn from: all images, with a warning, where the format knows no splits and none was asked for."""
+    from partscope.errors import PartscopeWarning
+
+    if split != "train" or any(sample.split is not None for sample in dataset):
+        return dataset.split(split)
+    warnings.warn(
+        f"{dataset.name}: the annotation names no splits, so all {len(dataset)} images are learned from; --split all says the "
+        "same without this warning.",
+        PartscopeWarning,
+        stacklevel=2,
+    )
+    return dataset
 
 
 def check_search(search: str | None, shortlist: int | None) -> None:

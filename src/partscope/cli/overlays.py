@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from partscope.errors import OptionError, PartscopeError
 
 if TYPE_CHECKING:
+    from partscope.images import ImageLike
     from partscope.predictions import PartPredictions
 
 
@@ -50,7 +51,7 @@ def overlay_paths(images: Iterable[tuple[str, Path]], folder: Path) -> dict[str,
 
 def write_overlay(
     target: Path,
-    image: Path,
+    image: ImageLike,
     block: PartPredictions,
     row: int,
     box: tuple[float, float, float, float] | None,

@@ -17,7 +17,9 @@ from partscope.cli.image_sources import NamedImage
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
 
 if TYPE_CHECKING:
+    from partscope.images import ImageLike
     from partscope.predictions import PartPredictions
+    from partscope.video import VideoFrames
 
 Box = tuple[float, float, float, float]
 
@@ -27,11 +29,26 @@ BLOCK = 16
 
 @dataclass(frozen=True)
 class Task:
-    """One image to be searched: what results call it, its file, and its box `(x, y, width, height)` in pixels."""
+    """One image to be searched: what results call it, its file, and its box `(x, y, width, height)` in pixels.
+
+    For a frame of a video, `path` is the video and `frames` reads its frame `index`.
+    """
 
     name: str
     path: Path
     box: Box | None = None
+    frames: VideoFrames | None = None
+    index: int = 0
+
+    def image(self) -> ImageLike:
+        """Return what a detector is given."""
+        return self.path if self.frames is None else self.frames.read(self.index)
+
+    def size(self) -> tuple[int, int]:
+        """Return width and height of the upright image in pixels."""
+        from partscope.images import image_size
+
+        return image_size(self.path) if self.frames is None else self.frames.size
 
 
 def with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:

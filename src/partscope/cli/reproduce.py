@@ -15,7 +15,7 @@ from partscope.cli.tables import show_comparisons, show_notes, show_results
 
 def table1(
     data: options.Data,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     methods: Annotated[
         str,
         typer.Option(

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 def table2(
     data: options.Data,
-    format: options.Format = "cub",
+    format: options.Format = "auto",
     detector: Annotated[
         Path | None,
         typer.Option(

@@ -61,7 +61,19 @@ class _Tables:
     splits: dict[str, tuple[int, str]] | None
 
 
-@reader("cub")
+def _recognise(path: Path) -> bool:
+    for folder in (path, path / FOLDER_NAME):
+        if (folder / "images.txt").is_file():
+            return not (folder / "sizes.txt").is_file()  # that is NABirds
+    return False
+
+
+@reader(
+    "cub",
+    looks_for="a folder with images.txt and parts/parts.txt",
+    recognise=_recognise,
+    folder=True,
+)
 def read_cub(path: str | Path, on_error: str = "raise") -> PartDataset:
     """Read CUB-200-2011, or any data set in its layout.
 

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from partscope.atomic import atomic_write
 from partscope.dataset import PartDataset, Sample
-from partscope.errors import DatasetError, PartscopeError
+from partscope.errors import DatasetError
 from partscope.formats.reading import relative_name
+from partscope.formats.registry import writer
+from partscope.formats.writing import Losses, Written, make_folder, named, one_object_each
+
+#: Samples with the ids of their images.
+Rows = Sequence[tuple[str, Sample]]
 
 _SPLITS = {"train": 1, "test": 0}
+
+
+@writer("cub")
+def write_cub(dataset: PartDataset, path: str | Path) -> Written:
+    """Write a data set in the layout of CUB-200-2011 (see :func:`write_cub_annotations`); images belong in `images/`.
+
+    Raises
+    ------
+    DatasetError, PartscopeError: as :func:`write_cub_annotations`; an image holds several objects.
+    """
+    dataset, images, lost = one_name_each(dataset, "cub")
+    write_cub_annotations(dataset, path)
+    return Written(lost, images)
+
+
+def one_name_each(dataset: PartDataset, format: str) -> tuple[PartDataset, dict[str, Path], tuple[str, ...]]:
+    """Return the data set with its images' names as ids, where the images belong, and what that loses."""
+    items, losses = named(dataset), Losses()
+    one_object_each(items, format)
+    losses.without(items, "instance")
+    samples = tuple(dataclasses.replace(item.sample, id=item.image) for item in items)
+    images = {f"images/{item.image}": item.sample.image for item in items}
+    return dataclasses.replace(dataset, samples=samples), images, losses.texts()
 
 
 def write_cub_annotations(dataset: PartDataset, folder: str | Path) -> None:
@@ -28,7 +57,24 @@ def write_cub_annotations(dataset: PartDataset, folder: str | Path) -> None:
         a table of another data set that this one would leave standing.
     PartscopeError: a file cannot be written.
     """
-    folder = Path(folder)
+    ids = [str(i) for i in range(1, len(dataset) + 1)]
+    write_tables(Path(folder), annotation_tables(dataset, ids))
+
+
+def annotation_tables(
+    dataset: PartDataset, ids: Sequence[str], first_part: int = 1
+) -> dict[str, list[str] | None]:
+    """Return the lines of each table, None for one that the data set does not need.
+
+    Parameters
+    ----------
+    ids: N ids of the images.
+    first_part: the number of the first part.
+
+    Raises
+    ------
+    DatasetError: as :func:`write_cub_annotations`.
+    """
     if not len(dataset):
         raise DatasetError(f"{dataset.name}: there is no image to write.")
     for sample in dataset:
@@ -38,60 +84,56 @@ def write_cub_annotations(dataset: PartDataset, folder: str | Path) -> None:
             )
     for name in (*dataset.parts, *dataset.ids, *(label for label in dataset.labels if label is not None)):
         _check_name(name)
-    tables: dict[str, list[str] | None] = {
-        "images.txt": [f"{i} {sample.id}" for i, sample in _numbered(dataset)],
-        "parts/parts.txt": [f"{p} {name}" for p, name in enumerate(dataset.parts, start=1)],
-        "parts/part_locs.txt": list(_location_lines(dataset)),
-        "bounding_boxes.txt": _box_lines(dataset),
-        **_class_tables(dataset),
-        "train_test_split.txt": _split_lines(dataset),
+    rows = list(zip(ids, dataset, strict=True))
+    return {
+        "images.txt": [f"{i} {sample.id}" for i, sample in rows],
+        "parts/parts.txt": [f"{p} {name}" for p, name in enumerate(dataset.parts, start=first_part)],
+        "parts/part_locs.txt": list(_location_lines(rows, first_part)),
+        "bounding_boxes.txt": _box_lines(dataset, rows),
+        **_class_tables(dataset, rows),
+        "train_test_split.txt": _split_lines(dataset, rows),
     }
+
+
+def write_tables(folder: Path, tables: dict[str, list[str] | None]) -> None:
+    """Write the tables to the folder, which is created; errors as :func:`write_cub_annotations`."""
     for file, lines in tables.items():
         if lines is None and (folder / file).exists():
             raise DatasetError(
                 f"{folder / file}: this table of another data set would be mixed with the new ones; "
                 "remove it or choose an empty folder."
             )
-    try:
-        (folder / "parts").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PartscopeError(
-            f"{folder}: the folder cannot be created ({error.strerror}); choose another one."
-        ) from error
+    make_folder(folder / "parts")
     for file, lines in tables.items():
         if lines is not None:
             atomic_write(folder / file, "".join(f"{line}\n" for line in lines))
 
 
-def _numbered(dataset: PartDataset) -> Iterable[tuple[int, Sample]]:
-    return enumerate(dataset, start=1)
-
-
-def _location_lines(dataset: PartDataset) -> Iterable[str]:
-    for i, sample in _numbered(dataset):
+def _location_lines(rows: Rows, first_part: int) -> Iterable[str]:
+    for i, sample in rows:
         for p, ((x, y), visible) in enumerate(
-            zip(sample.points.tolist(), sample.visible, strict=True), start=1
+            zip(sample.points.tolist(), sample.visible, strict=True), start=first_part
         ):
             yield f"{i} {p} {x!r} {y!r} 1" if visible else f"{i} {p} 0.0 0.0 0"
 
 
-def _box_lines(dataset: PartDataset) -> list[str] | None:
+def _box_lines(dataset: PartDataset, rows: Rows) -> list[str] | None:
     if not _all_or_none(dataset, "bounding box", [sample.box for sample in dataset]):
         return None
-    return [f"{i} {' '.join(repr(value) for value in sample.box or ())}" for i, sample in _numbered(dataset)]
+    return [f"{i} {' '.join(repr(value) for value in sample.box or ())}" for i, sample in rows]
 
 
-def _class_tables(dataset: PartDataset) -> dict[str, list[str] | None]:
+def _class_tables(dataset: PartDataset, rows: Rows) -> dict[str, list[str] | None]:
     if not _all_or_none(dataset, "label", dataset.labels):
         return {"classes.txt": None, "image_class_labels.txt": None}
     number = {label: c for c, label in enumerate(sorted(set(map(str, dataset.labels))), start=1)}
     return {
         "classes.txt": [f"{c} {label}" for label, c in number.items()],
-        "image_class_labels.txt": [f"{i} {number[str(sample.label)]}" for i, sample in _numbered(dataset)],
+        "image_class_labels.txt": [f"{i} {number[str(sample.label)]}" for i, sample in rows],
     }
 
 
-def _split_lines(dataset: PartDataset) -> list[str] | None:
+def _split_lines(dataset: PartDataset, rows: Rows) -> list[str] | None:
     if not _all_or_none(dataset, "split", [sample.split for sample in dataset]):
         return None
     for sample in dataset:
@@ -99,7 +141,7 @@ def _split_lines(dataset: PartDataset) -> list[str] | None:
             raise DatasetError(
                 f"{sample.id}: the CUB layout knows the splits train and test, not {sample.split!r}; rename it."
             )
-    return [f"{i} {_SPLITS[str(sample.split)]}" for i, sample in _numbered(dataset)]
+    return [f"{i} {_SPLITS[str(sample.split)]}" for i, sample in rows]
 
 
 def _all_or_none(dataset: PartDataset, what: str, values: Sequence[object]) -> bool:

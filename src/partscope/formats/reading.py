@@ -44,10 +44,12 @@ class Faults:
     def __contains__(self, item: object) -> bool:
         return item in self._reasons
 
-    def skipped(self, names: Mapping[str, str], splits: Mapping[str, str]) -> tuple[Skipped, ...]:
-        """Return the items left out, under the names that `names` gives them, or else their ids, with their splits."""
+    def skipped(
+        self, names: Mapping[str, str], splits: Mapping[str, str], kind: str = "id "
+    ) -> tuple[Skipped, ...]:
+        """Return the items left out, with their splits, under the names that `names` gives them, or else `kind` and id."""
         return tuple(
-            Skipped(names.get(item, f"id {item}"), reason, splits.get(item))
+            Skipped(names.get(item, f"{kind}{item}"), reason, splits.get(item))
             for item, reason in self._reasons.items()
         )
 

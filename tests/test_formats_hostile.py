@@ -1,0 +1,131 @@
+"""Whatever a file holds, a reader answers with a data set or with one of partscope's own errors that names the file."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from generated_datasets import ROUND_TRIPS, write_pictures
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from partscope import load_dataset
+from partscope.dataset import PartDataset, Sample
+from partscope.errors import PartscopeError
+from partscope.formats import save_dataset
+from partscope.formats.lsp import JOINTS
+
+#: What takes the place of a value in JSON.
+JUNK: tuple[Any, ...] = (
+    *(None, True, -1, 0, 10**400, 1e308, float("nan"), "", "a", "\x00", "../a", "/etc/passwd", "1_0"),
+    *([], {}, [None], [[]], {"id": {}}, "x" * 10_000),
+)
+PLACES = {
+    "csv": "parts.csv",
+    "coco": "parts.json",
+    "label-studio": "tasks.json",
+    "label-studio-min": "minimal.json",
+    "cvat": "annotations.xml",
+    "deeplabcut": "CollectedData_me.csv",
+    "deeplabcut h5": "CollectedData_me.h5",
+    "300w": "im0001.pts",
+    "lsp": "joints.mat",
+    "cub": "images.txt",
+    "nabirds": "sizes.txt",
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sound annotation in each format."""
+    root = tmp_path_factory.mktemp("hostile")
+    folder = write_pictures(root / "pictures", ["im0001.png", "im0002.png"])
+    samples = [
+        Sample(
+            f"im000{i}.png#{k}" if i == 2 else f"im000{i}.png",
+            folder / f"im000{i}.png",
+            (40, 30),
+            [[p + 1, p + 2.5] for p in range(14)],  # type: ignore[arg-type]
+            [p != k for p in range(14)],  # type: ignore[arg-type]
+            (1.0, 2.0, 20.0, 20.0),
+        )
+        for i, k in ((1, 1), (2, 1), (2, 2))
+    ]
+    for name, file in PLACES.items():
+        format = name.split()[0]
+        place = root / name
+        place.mkdir()
+        if name.endswith("h5"):
+            pytest.importorskip("tables", reason="PyTables is in the extra formats")
+        one = format in ("300w", "lsp", "cub", "nabirds")
+        made = PartDataset(JOINTS, tuple(samples[: 1 if one else 3]), "sound")
+        written = save_dataset(made, format, place if one else place / file)
+        for image, source in written.images.items():
+            (place / image).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place / image)
+    return root
+
+
+def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every place in a JSON document as a container and a key."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from nodes(value[key])
+
+
+def spoilt(content: bytes, is_json: bool, chance: random.Random) -> bytes:
+    """Return a document with other values, or with bytes changed, cut out, doubled or cut off."""
+    if is_json and chance.random() < 0.8:
+        document = json.loads(content)
+        for _ in range(chance.randint(1, 3)):
+            places = list(nodes(document))
+            if not places:
+                break
+            container, key = chance.choice(places)
+            if chance.random() < 0.2:
+                del container[key]
+            else:
+                container[key] = chance.choice(JUNK)
+        return json.dumps(document).encode()
+    data = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        at, length = chance.randrange(len(data) + 1), chance.randint(1, 40)
+        kind = chance.random()
+        if kind < 0.3:
+            data[at : at + 1] = chance.choice((b"\x00", b"\xff", b"-", b",", b"\n", b'"', b"9", b"nan", b"e999", b"<"))
+        elif kind < 0.6:
+            del data[at : at + length]
+        elif kind < 0.9:
+            data[at:at] = data[at : at + length]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore::partscope.PartscopeWarning")
+@pytest.mark.parametrize("name", PLACES)
+@settings(max_examples=2 * ROUND_TRIPS)
+@given(seed=st.integers(0, 2**32), on_error=st.sampled_from(("raise", "skip")))
+def test_spoilt_files(sound: Path, name: str, seed: int, on_error: str) -> None:
+    format, chance = name.split()[0], random.Random(seed)
+    file = sound / name / PLACES[name]
+    content = file.read_bytes()
+    folder = format in ("300w", "lsp", "cub", "nabirds")
+    try:
+        file.write_bytes(spoilt(content, file.suffix == ".json", chance))
+        for wanted in (format, "auto"):
+            try:
+                read = load_dataset(wanted, file.parent if folder else file, on_error=on_error)
+            except PartscopeError as error:
+                message = str(error)
+                if str(sound) not in message or "\n" in message:
+                    raise AssertionError(f"the file is not named in one line: {message!r}") from error
+            else:
+                assert len(read)
+    finally:
+        file.write_bytes(content)
