@@ -122,7 +122,9 @@ def build_dataset(
     if not parts:
         raise AnnotationError(f"{source}: no part is named, so there is nothing to learn; mark at least one.")
     if any(not name.strip() for name in parts) or len(set(parts)) != len(parts):
-        raise AnnotationError(f"{source}: a part has no name, or two have one name ({', '.join(parts)}); rename them.")
+        raise AnnotationError(
+            f"{source}: a part has no name, or two have one name ({', '.join(parts)}); rename them."
+        )
     alone = Counter(item.image for item in found)
     builder = _Builder(base, {name: p for p, name in enumerate(parts)}, notes, outside == "hidden")
     samples: list[Sample] = []
