@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DATA ?=
 ARGS ?=
+JOBS ?= 2
 BENCHMARKS ?= benchmarks/mixture.py benchmarks/gradient_maps.py
 
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cub test-formats lint format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,11 +22,17 @@ install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the
 demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
-test: $(STAMP) ## the tests, without those marked slow (ARGS="-k mixture" goes to pytest)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(STAMP) ## the tests, two at a time (JOBS=2), without those marked slow, browser or cluster (ARGS="-k mixture" goes to pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow and not browser and not cluster" $(ARGS)
+
+test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to test-artefacts/
+	$(BIN)/python -m pytest -m browser --timeout=600 $(ARGS)
 
 test-slow: $(STAMP) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)
+
+test-cluster: $(STAMP) ## the engine `ray` on two Ray nodes, which the tests start on the loopback and stop
+	$(BIN)/python -m pytest -m cluster $(ARGS) tests/cluster
 
 test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 	@test -n "$$PARTSCOPE_CUB" || { echo "make test-cub: set PARTSCOPE_CUB to a folder in the layout of CUB-200-2011." >&2; exit 1; }
@@ -46,7 +53,7 @@ bench: $(STAMP) ## run the benchmark scripts, which write their JSON beside them
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
 clean: ## remove caches, builds and demo-output (.venv stays; delete it by hand to start anew)
-	rm -rf build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so an interrupted installation is taken up again by the next call; a .venv without a

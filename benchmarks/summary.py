@@ -10,6 +10,7 @@ from typing import Any
 import summary_arrangement
 import summary_discovery
 import summary_doubt
+import summary_forward_only
 import summary_linear
 import summary_table2
 from markdown import load, merged, table
@@ -308,6 +309,13 @@ def main() -> int:
         summary_arrangement.BEGIN,
         summary_arrangement.block(),
         summary_arrangement.END,
+    )
+    forward = ROOT / "docs" / "forward-only.md"
+    wanted[forward] = replaced(
+        forward.read_text(encoding="utf-8"),
+        summary_forward_only.BEGIN,
+        summary_forward_only.block(),
+        summary_forward_only.END,
     )
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from importlib import import_module
@@ -93,7 +94,7 @@ def test_channels_come_in_runs(layer: int, count: int) -> None:
     assert channels == sorted(set(channels))
     assert len(channels) == min(count, layer if layer < count else count) or layer % 16
     assert all(0 <= k < layer for k in channels)
-    assert sum(b - a > 1 for a, b in zip(channels, channels[1:], strict=False)) < max(1, count // 16)
+    assert sum(b - a > 1 for a, b in itertools.pairwise(channels)) < max(1, count // 16)
 
 
 @pytest.mark.usefixtures("benchmarks")
@@ -116,3 +117,24 @@ def test_ratios_are_taken_within_a_repeat() -> None:
     times = timing.interleaved(calls, 3)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("benchmarks")
+def test_loop(tmp_path: Path) -> None:
+    """On drawn birds, with few pictures; the server is a real one."""
+    from partscope.synthetic import write_synthetic_birds
+
+    loop = script("loop", "fastapi", "uvicorn", "httpx")
+    write_synthetic_birds(tmp_path / "cub", 64, 2, size=160)
+    out = tmp_path / "loop.json"
+    settings = ["--draws", "1", "--pictures", "26", "--folder-of", "60", "--threads", "1"]
+    result = loop.main([str(tmp_path / "cub"), *settings, "--json", str(out)])
+    assert json.loads(out.read_text("utf-8")) == json.loads(json.dumps(result))
+    (draw,) = result["draws"]
+    for how in ("doubt", "random"):
+        assert 0 < draw[how]["after"]["error"] < draw[how]["after"]["static prior"]
+        assert draw[how]["seconds"]["progress"] <= draw[how]["seconds"]["end"]
+    assert result["folder"]["pictures"] == 60
+    # What is in the file is not measured again.
+    assert loop.main([str(tmp_path / "cub"), *settings, "--json", str(out)])["draws"] == [draw]

@@ -58,6 +58,7 @@ def test_commands_are_those_of_the_contract() -> None:
         *(
             "convert",
             "download",
+            "serve",
             "demo",
             "synth",
             "backbones",
@@ -65,6 +66,7 @@ def test_commands_are_those_of_the_contract() -> None:
             "fit",
             "discover",
             "locate",
+            "merge",
             "evaluate",
             "explain",
         ),

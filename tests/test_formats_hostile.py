@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generated_datasets import ROUND_TRIPS, write_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generated_datasets import ROUND_TRIPS, write_pictures
 from partscope import load_dataset
 from partscope.dataset import PartDataset, Sample
 from partscope.errors import PartscopeError
@@ -97,7 +97,9 @@ def spoilt(content: bytes, is_json: bool, chance: random.Random) -> bytes:
         at, length = chance.randrange(len(data) + 1), chance.randint(1, 40)
         kind = chance.random()
         if kind < 0.3:
-            data[at : at + 1] = chance.choice((b"\x00", b"\xff", b"-", b",", b"\n", b'"', b"9", b"nan", b"e999", b"<"))
+            data[at : at + 1] = chance.choice(
+                (b"\x00", b"\xff", b"-", b",", b"\n", b'"', b"9", b"nan", b"e999", b"<")
+            )
         elif kind < 0.6:
             del data[at : at + length]
         elif kind < 0.9:

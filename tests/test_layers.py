@@ -25,11 +25,14 @@ MOST_LINES = 400
 
 #: What the core must work without: an extra's packages, and what only tests and benchmarks use.
 NOT_IN_THE_CORE = (
-    *("matplotlib", "jinja2", "ndf", "pomegranate", "captum"),
+    *("matplotlib", "jinja2", "ndf", "pomegranate", "captum", "ray"),
     *("pandas", "tables", "h5py", "pooch", "supervision", "av"),
+    *("fastapi", "starlette", "uvicorn"),
 )
 #: The rooms that draw; everything else is the core.
 DRAWING = ("figures", "report", "demo")
+#: The rooms that need the extra web.
+SERVING = ("web",)
 #: docs/design.md's last column, where it can be said in imports.
 MUST_NOT_KNOW = {
     "backbones": {
@@ -49,7 +52,7 @@ MUST_NOT_KNOW = {
     "metrics": {"images", "backbones"},
 }
 #: The extras whose packages the source may import, where it needs them.
-FOR_USERS = ("squeezenet", "plot", "formats", "download", "supervision", "video")
+FOR_USERS = ("squeezenet", "plot", "formats", "download", "supervision", "video", "web", "ray", "remote")
 #: Where a package's name is not that of its module. (Installed metadata tell it from Python 3.11 on only.)
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image"}
 #: Rooms below the backbones know no network.
@@ -164,8 +167,8 @@ def test_third_party_imports_are_declared(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_core_imports_no_extra(path: Path) -> None:
     """An extra's package is imported in the rooms that draw, or inside the function that needs it."""
-    if room(path) in DRAWING:
-        pytest.skip("this room draws, so it may import what the extra plot installs")
+    if room(path) in DRAWING + SERVING:
+        pytest.skip("this room may import what its extra installs")
     wrong = [
         f"line {line}: {name}"
         for name, line in imported(path, while_loading=True)
@@ -182,7 +185,7 @@ def test_core_works_without_extras() -> None:
     core = [
         ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in MODULES
-        if room(path) not in DRAWING and path.name != "__main__.py"
+        if room(path) not in DRAWING + SERVING and path.name != "__main__.py"
     ]
     script = f"""
 import importlib, sys

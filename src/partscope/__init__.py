@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         register_detector,
     )
     from partscope.discovery import PartDiscovery
+    from partscope.engine import use_engine
     from partscope.errors import PartscopeError, PartscopeWarning
     from partscope.evaluation import Evaluation, compare, evaluate
     from partscope.formats import convert, load_dataset, save_dataset
@@ -69,6 +70,7 @@ __all__ = [
     "register_detector",
     "reuse_freed_memory",
     "save_dataset",
+    "use_engine",
 ]
 
 _HOMES = {
@@ -85,6 +87,7 @@ _HOMES = {
     ),
     "discovery": ("PartDiscovery",),
     "errors": ("PartscopeError", "PartscopeWarning"),
+    "engine": ("use_engine",),
     "evaluation": ("Evaluation", "compare", "evaluate"),
     "formats": ("convert", "load_dataset", "save_dataset"),
     "images": ("load_image",),

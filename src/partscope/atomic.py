@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from partscope.errors import PartscopeError
+from partscope.places import shown, url_of, write_bytes
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space and try again",
@@ -28,12 +29,23 @@ _REMEDIES = {
 def atomic_write(path: str | Path, data: bytes | str) -> None:
     """Write `data` to `path` whole or not at all; text is encoded as UTF-8, line ends as they are.
 
+    `path` may stand for a URL, see :mod:`partscope.places`; "whole or not at all" is then as its store keeps it.
+
     Raises
     ------
     PartscopeError: the folder does not exist or may not be written, `path` is a folder, or the disk is full; what stood
         at `path` before is still there.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
+    if url_of(path) is not None:
+        try:
+            write_bytes(path, content)
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            raise PartscopeError(
+                f"{shown(path)}: the file cannot be written ({reason}); check the address."
+            ) from error
+        return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(content)
 

@@ -6,7 +6,7 @@ maximum, in the image and in the box mask, costs one gradient per channel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,12 +17,14 @@ from torch import Tensor
 from partscope.backbones.core import Backbone
 from partscope.backbones.preprocessing import Box
 from partscope.centres import CENTRES, find_centres
+from partscope.channel_maps import MAPS, channel_maps
 from partscope.errors import OptionError, nearest_names
-from partscope.maps import REDUCTIONS, activation_maps, iterate_gradient_maps
-from partscope.views import View, box_mask, needs_box, region_box, view
+from partscope.maps import REDUCTIONS
+from partscope.views import needs_box, region_box, view
 
-#: Gradient maps that are gathered before their centres are computed: EM is batched, and 16 maps of 320² are 7 MB.
-_MAPS_AT_ONCE = 16
+#: Centre and cut that are taken for activation maps unless told otherwise, chosen on training images
+#: (benchmarks/forward_only.py). The gradients of a layer cover the picture and need the cut; activations are sparse as they are.
+ACTIVATION_CENTRE, ACTIVATION_CUT = "centroid", 0.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class CentreSpec:
     quantile: cut of `mixture` and `centroid`.
     sigma: of `smoothed`, in map pixels.
     maps: `"gradient"` (the paper), or `"activation"`: the layer's squared activations on its own grid, which cost one forward
-        pass for all channels; used to shortlist channels.
+        pass for all channels; `"upsampled"`: the same, interpolated to a finer grid. See :mod:`partscope.channel_maps`.
 
     Raises
     ------
@@ -56,7 +58,7 @@ class CentreSpec:
         for what, value, known in (
             ("centre", self.centre, CENTRES),
             ("colour reduction", self.reduction, REDUCTIONS),
-            ("kind of maps", self.maps, ("gradient", "activation")),
+            ("kind of maps", self.maps, MAPS),
         ):
             if value not in known:
                 raise OptionError(
@@ -114,17 +116,14 @@ def channel_centres(
         region = "crop" if first.region == "crop" else "image"
         seen = view(backbone.preprocessing, image, region, boxes[group[0]])
         pieces: dict[int, list[Tensor]] = {index: [] for index in group}
-        for maps in _batches_of_maps(backbone, seen, first, channels, chunk):
-            height, width = maps.shape[1:]
-            side = seen.inputs.shape[-1]
-            cell = torch.tensor([side / width, side / height], dtype=torch.float64)
+        for piece in channel_maps(
+            backbone, seen, first.maps, channels, reduction=first.reduction, chunk=chunk
+        ):
             for index in group:
-                spec, spec_box = specs[index], boxes[index]
-                mask = None
-                if spec.region == "mask" and spec_box is not None:
-                    mask = box_mask((height, width), seen.extent, spec_box)
-                found = find_centres(maps, spec.centre, mask, **spec.options)
-                pieces[index].append(seen.to_image(found.points.cpu().double() * cell))
+                spec = specs[index]
+                mask = piece.mask(seen, boxes[index]) if spec.region == "mask" else None
+                found = find_centres(piece.maps, spec.centre, mask, **spec.options)
+                pieces[index].append(piece.to_image(found.points, seen))
         for index, parts in pieces.items():
             rows[index] = torch.cat(parts) if parts else torch.empty(0, 2, dtype=torch.float64)
     return torch.stack([rows[index] for index in range(len(specs))])
@@ -137,21 +136,3 @@ def _groups(specs: Sequence[CentreSpec]) -> list[list[int]]:
         key = (spec.region == "crop", spec.maps, spec.reduction if spec.maps == "gradient" else "")
         groups.setdefault(key, []).append(index)
     return list(groups.values())
-
-
-def _batches_of_maps(
-    backbone: Backbone, seen: View, spec: CentreSpec, channels: Sequence[int] | None, chunk: int | None
-) -> Iterator[Tensor]:
-    if spec.maps == "activation":
-        yield activation_maps(backbone, seen.inputs, channels) ** 2
-        return
-    waiting: list[Tensor] = []
-    for _, maps in iterate_gradient_maps(
-        backbone, seen.inputs, channels, reduction=spec.reduction, chunk=chunk
-    ):
-        waiting.append(maps)
-        if sum(len(piece) for piece in waiting) >= _MAPS_AT_ONCE:
-            yield torch.cat(waiting)
-            waiting = []
-    if waiting:
-        yield torch.cat(waiting)

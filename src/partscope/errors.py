@@ -42,6 +42,10 @@ class ScanError(PartscopeError, RuntimeError):
     """A scan's folder belongs to another scan, or a block of it could not be written."""
 
 
+class EngineError(PartscopeError, RuntimeError):
+    """A cluster cannot be reached or used, a worker has another version, or blocks of work failed repeatedly."""
+
+
 class MissingExtraError(PartscopeError, ImportError):
     """A feature needs a package of one of partscope's extras."""
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 
+from partscope.channel_maps import all_channel_maps
 from partscope.detectors import ChannelDetector, LinearDetector, PartDetector
 from partscope.errors import OptionError
-from partscope.maps import gradient_maps
-from partscope.views import view
+from partscope.views import region_box, view
 
 Box = tuple[float, float, float, float]
 
@@ -49,8 +49,8 @@ class Explanation:
     ----------
     part: its name.
     channels: n channels, the strongest first.
-    evidence: (h, w) what the part's position rests on: log-odds, or of the channel detector the gradient map.
-    maps: (n, h', w') what each channel adds to it (signed), or of the channel detector each channel's gradient map.
+    evidence: (h, w) what the part's position rests on: log-odds, or of the channel detector its channel's map.
+    maps: (n, h', w') what each channel adds to it (signed), or of the channel detector each channel's map (gradient or squared activations).
     signed: whether `maps` are summands of `evidence`.
     frame: rectangle of the picture that the maps show, `(x, y, width, height)` in pixels.
     point: (2,) where the detector finds the part, in pixels; NaN where it does not.
@@ -130,7 +130,7 @@ def explain(
         evidence, maps, frame = _linear(detector, image, box, index, channels)
     else:
         assert isinstance(detector, ChannelDetector)  # strongest_channels refuses all others
-        evidence, maps, frame = _gradients(detector, image, box, channels)
+        evidence, maps, frame = _channels(detector, image, box, channels)
     return Explanation(
         part,
         channels,
@@ -167,14 +167,16 @@ def _linear(
     return evidence[part].astype(np.float64), maps, (*seen.origin, *seen.extent)
 
 
-def _gradients(
+def _channels(
     detector: ChannelDetector, image: Image.Image, box: Box | None, channels: tuple[PartChannel, ...]
 ) -> _Maps:
     spec = detector.spec_
     seen = view(detector.backbone_.preprocessing, image, spec.region, box)
     numbers = [one.channel for one in channels]
-    maps = gradient_maps(detector.backbone_, seen.inputs, numbers, reduction=spec.reduction).cpu()
-    if seen.mask is not None:
-        maps = maps * seen.mask
+    found = all_channel_maps(detector.backbone_, seen, spec.maps, numbers, reduction=spec.reduction)
+    maps = found.maps.cpu()
+    mask = found.mask(seen, region_box(spec.region, image.size, box)) if spec.region == "mask" else None
+    if mask is not None:
+        maps = maps * mask
     fields = maps.numpy().astype(np.float64)
-    return fields[0], fields, (*seen.origin, *seen.extent)
+    return fields[0], fields, found.frame(seen)

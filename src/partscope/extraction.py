@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +22,8 @@ from partscope.detectors.queries import Query, check_on_error
 from partscope.errors import DatasetError, ImageError, OptionError
 from partscope.feature_cache import FeatureCache
 from partscope.images import image_size
+from partscope.places import read_bytes
+from partscope.prefetch import ahead, worker_count
 from partscope.progress import track
 
 #: Begins every key, so that another way to compute the vectors can be told apart.
@@ -112,10 +112,10 @@ def extract(
         store = stack.enter_context(FeatureCache(cache)) if isinstance(cache, (str, Path)) else cache
         source = _Source(embedder, store, embedder.content_hash.encode() if store is not None else b"")
         batches = _Batches(embedder, store, batch_size, features)
-        ahead = max(2, -(-_AHEAD * batch_size // max(count, 1)))
-        prepared = _in_background(source, views, workers or _worker_count(embedder.device), ahead)
-        stack.enter_context(contextlib.closing(prepared))
-        for i, future in enumerate(track(prepared, description, total=len(views), enabled=progress)):
+        depth = max(2, -(-_AHEAD * batch_size // max(count, 1)))
+        waiting = ahead(views, source, workers=workers or worker_count(embedder.device.type), depth=depth)
+        stack.enter_context(contextlib.closing(waiting))
+        for i, future in enumerate(track(waiting, description, total=len(views), enabled=progress)):
             try:
                 ready = future.result()
             except (ImageError, DatasetError) as error:
@@ -149,11 +149,6 @@ def _common_count(views: Sequence[Views]) -> int:
             f"all images must have the same number of boxes, not {min(counts)} to {max(counts)}; fill up with NaN rows."
         )
     return counts.pop() if counts else 0
-
-
-def _worker_count(device: torch.device) -> int:
-    """On a processor, decoding takes its share of the same cores; a graphics card has to be kept fed."""
-    return 1 if device.type == "cpu" else max(2, min(8, os.cpu_count() or 2))
 
 
 @dataclass
@@ -227,7 +222,7 @@ def _content(query: Query) -> bytes:
     """Return the SHA-256 of an image file's bytes, or of size and pixels of an image in memory."""
     if isinstance(query.source, (str, Path)):
         try:
-            return hashlib.sha256(Path(query.source).read_bytes()).digest()
+            return hashlib.sha256(read_bytes(query.source)).digest()
         except OSError:
             # The message that names the cause is the decoder's.
             query.open()
@@ -277,21 +272,3 @@ class _Batches:
             self._features[i, rows] = vector
         if self._store is not None:
             self._store.put_many({key: vector for (_, _, _, key), vector in zip(batch, vectors, strict=True)})
-
-
-def _in_background(
-    source: _Source, views: Sequence[Views], workers: int, ahead: int
-) -> Generator[Future[_Ready], None, None]:
-    """Yield the prepared images in order; at most `ahead` are prepared or waiting. Closing it ends the threads."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="partscope-views")
-    waiting: deque[Future[_Ready]] = deque()
-    try:
-        for item in views:
-            waiting.append(pool.submit(source, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        # Also after an error or Ctrl-C: no thread is left behind, and what has not begun never begins.
-        pool.shutdown(wait=True, cancel_futures=True)

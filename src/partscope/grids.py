@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from partscope.backbones.core import Backbone
+from partscope.backbones.devices import computing
 from partscope.backbones.passes import evaluation_mode, value_at
 from partscope.errors import BackboneError, OptionError, nearest_names
 
@@ -174,10 +175,12 @@ class FeatureGrids:
         inputs = inputs.to(backbone.device, backbone.dtype)
         if backbone.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), ExitStack() as stack:
+        with torch.inference_mode(), computing(inputs.device, backbone.precision), ExitStack() as stack:
             outputs = _listen(stack, backbone, [layer for layer in self.layers if layer != last], [])
             outputs[last] = value_at(backbone.network, last, inputs.clone(), backbone.name)
-            maps = [self._as_map(layer, outputs[layer], len(inputs)) for layer in self.layers]
+            maps = [
+                self._as_map(layer, outputs[layer], len(inputs)).to(inputs.dtype) for layer in self.layers
+            ]
         for layer, features in zip(self.layers, maps, strict=True):
             if not bool(torch.isfinite(features).all()):
                 raise BackboneError(

@@ -5,6 +5,7 @@ Upright means that the EXIF orientation has been applied; every point and box of
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -13,10 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from partscope.errors import ImageError
+from partscope.errors import ImageError, OptionError
+from partscope.places import read_bytes, shown, url_of
 
 #: Images with more pixels than this are refused before they are decoded (a decompression bomb is a small file).
 MAX_PIXELS = 178_956_970
+
+#: A remote file with more bytes is not fetched to its end.
+MAX_BYTES = 1 << 30
+#: In a folder, files with these endings are taken for images. A file that is named itself may have any.
+IMAGE_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif"),
+        *("ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
+    )
+)
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
@@ -44,11 +57,11 @@ def load_image(source: ImageLike) -> Image.Image:
 
     Parameters
     ----------
-    source: path of an image file, a PIL image, or a uint8 array `(height, width)` or `(height, width, 3)` in RGB.
+    source: path or URL (see :mod:`partscope.places`) of an image file, a PIL image, or a uint8 array `(height, width)` or `(height, width, 3)` in RGB.
 
     Raises
     ------
-    ImageError: the file is missing, empty, truncated, not an image, or has more than `MAX_PIXELS` pixels; or `source` is
+    ImageError: the file is missing, cannot be fetched, is empty, truncated, not an image, or has more than `MAX_PIXELS` pixels; or `source` is
         something else.
     """
     if isinstance(source, np.ndarray):
@@ -57,7 +70,7 @@ def load_image(source: ImageLike) -> Image.Image:
         return _decode(source, getattr(source, "filename", "") or "the given image")
     path = _as_path(source)
     with _open(path) as image:
-        return _decode(image, path)
+        return _decode(image, shown(path))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -84,37 +97,56 @@ def _as_path(source: object) -> Path:
 
 
 def _open(path: Path) -> Image.Image:
+    where = shown(path)
+    file: Path | io.BytesIO = path if url_of(path) is None else _fetched(path)
     try:
         with warnings.catch_warnings():
             # Size is checked below with a message that names the file.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(file)
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: there is no such image; check the path.") from error
+        raise ImageError(f"{where}: there is no such image; check the path.") from error
     except IsADirectoryError as error:
-        raise ImageError(f"{path}: this is a folder, not an image.") from error
+        raise ImageError(f"{where}: this is a folder, not an image.") from error
     except PermissionError as error:
         raise ImageError(
-            f"{path}: permission to read the image is denied; change its permissions."
+            f"{where}: permission to read the image is denied; change its permissions."
         ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: {str(error).rstrip('.')}; reduce the image before you use it.") from error
+        raise ImageError(f"{where}: {str(error).rstrip('.')}; reduce the image before you use it.") from error
     except MemoryError:
         raise
     except Exception as error:  # whatever damaged bytes lead Pillow's readers to
-        what = "the file is empty" if _is_empty(path) else "this is not a readable image"
-        raise ImageError(f"{path}: {what}; replace the file or leave it out.") from error
+        what = "the file is empty" if _is_empty(file) else "this is not a readable image"
+        raise ImageError(f"{where}: {what}; replace the file or leave it out.") from error
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width}×{image.height}"
         image.close()
         raise ImageError(
-            f"{path}: the image has {size} pixels, more than the {MAX_PIXELS:,} that are decoded; "
+            f"{where}: the image has {size} pixels, more than the {MAX_PIXELS:,} that are decoded; "
             "reduce the image before you use it."
         )
     return image
 
 
-def _is_empty(path: Path) -> bool:
+def _fetched(path: Path) -> io.BytesIO:
+    """Return the content of a remote file, whatever keeps it back as an ImageError."""
+    try:
+        return io.BytesIO(read_bytes(path, MAX_BYTES))
+    except FileNotFoundError as error:
+        raise ImageError(f"{shown(path)}: there is no such image; check the address.") from error
+    except OptionError as error:
+        raise ImageError(str(error)) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(
+            f"{shown(path)}: the image cannot be fetched ({reason}); check the address."
+        ) from error
+
+
+def _is_empty(path: Path | io.BytesIO) -> bool:
+    if isinstance(path, io.BytesIO):
+        return not path.getbuffer().nbytes
     try:
         return path.stat().st_size == 0
     except (OSError, ValueError):

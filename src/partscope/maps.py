@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from partscope.backbones.core import Backbone
+from partscope.backbones.devices import computing
 from partscope.backward import Linearised, linearise
+from partscope.chunking import ChunkTuner, device_clock
 from partscope.errors import OptionError
 
 
@@ -108,20 +111,40 @@ def iterate_gradient_maps(
         raise OptionError(f"the chunk size must be at least 1, not {chunk}.")
     network = _linearised(activations, image, len(wanted), engine)
     sizes = _CHUNK_AUTOGRAD if network is None else _CHUNK
-    size = sizes.get(activations.device.type, 1) if chunk is None else chunk
-    for start in range(0, len(wanted), size):
-        part = wanted[start : start + size]
-        with _gradients_on():
+
+    def compute(part: Sequence[int]) -> Tensor:
+        with _gradients_on(), computing(activations.device, backbone.precision):
             gradients = _gradients(activations, image, part) if network is None else network.gradients(part)
-            maps = reduce(gradients)
-        yield part, maps
+            return reduce(gradients.to(image.dtype))
+
+    tuner = _tuner(backbone, activations.device, sizes, chunk)
+    first = tuner.size
+    for piece in tuner.run(wanted, compute):
+        if tuner.size < first and tuner is not _TUNERS.get(backbone):
+            _FITTING[backbone] = tuner.size
+        yield piece
+
+
+#: What has been found out about the networks on devices that are tuned for.
+_TUNERS: WeakKeyDictionary[Backbone, ChunkTuner] = WeakKeyDictionary()
+#: Where memory ran short at a fixed size: what did fit, so that it is found out, and said, once.
+_FITTING: WeakKeyDictionary[Backbone, int] = WeakKeyDictionary()
+
+
+def _tuner(backbone: Backbone, device: torch.device, sizes: dict[str, int], chunk: int | None) -> ChunkTuner:
+    size = sizes.get(device.type, 1) if chunk is None else chunk
+    if chunk is not None or device.type != "cuda":
+        return ChunkTuner(min(size, _FITTING.get(backbone, size)), settled=True)
+    if backbone not in _TUNERS:
+        _TUNERS[backbone] = ChunkTuner(size // 4, clock=device_clock(device))
+    return _TUNERS[backbone]
 
 
 def activation_maps(backbone: Backbone, inputs: Tensor, channels: Sequence[int] | None = None) -> Tensor:
     """Return the layer's activations of one input, (K, h, w), cut at zero: one forward pass for all channels.
 
-    Parameters and errors as :func:`gradient_maps`. The maps live on the layer's grid; a centre at `x` in a map of `w` columns
-    lies at `x·S/w` in the input.
+    Parameters and errors as :func:`gradient_maps`. The maps live on the layer's grid; where its cells lie in the input
+    is told by :attr:`Backbone.cells`.
     """
     with torch.no_grad():
         image = inputs.to(backbone.device, backbone.dtype).unsqueeze(0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -38,12 +39,31 @@ def track(
     enabled: False yields the items and shows nothing.
     console: where to draw; standard error by default, and nothing is drawn if that is not a terminal.
     """
-    console = console or Console(stderr=True)
-    if not enabled or not console.is_terminal:
-        yield from items
-        return
     if total is None and isinstance(items, Sized):
         total = done + len(items)
+    with progress_bar(description, total=total, done=done, enabled=enabled, console=console) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def progress_bar(
+    description: str,
+    *,
+    total: int | None = None,
+    done: int = 0,
+    enabled: bool = True,
+    console: Console | None = None,
+) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how many more items are done, for work that is no plain loop.
+
+    Parameters as for :func:`track`.
+    """
+    console = console or Console(stderr=True)
+    if not enabled or not console.is_terminal:
+        yield lambda count: None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -55,6 +75,4 @@ def track(
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(description, total=total, completed=done)
-        for item in items:
-            yield item
-            bar.advance(task)
+        yield lambda count: bar.advance(task, count)

@@ -6,21 +6,27 @@ with the same bytes. Of a channel in an image only the centre is kept (two numbe
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from partscope.backbones.carried import CarriedBackbone
 from partscope.backbones.core import Backbone
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset, Sample, Skipped, clip_box
+from partscope.engine import Advance, Engine, ShardDone, Worker, current_engine, current_shard
+from partscope.engine.blocks import blocks_of
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
 from partscope.images import load_image
-from partscope.progress import track
+from partscope.prefetch import prepared
+from partscope.progress import progress_bar
 from partscope.scan_store import Block, ScanStore
 from partscope.views import needs_box
 
@@ -72,6 +78,7 @@ def scan(
     progress: bool = False,
     description: str = "scan",
     chunk: int | None = None,
+    engine: Engine | None = None,
 ) -> Scan:
     """Compute the centres of channels in every image of a data set.
 
@@ -87,10 +94,14 @@ def scan(
         them again), `"raise"` stops at the first.
     progress: show a bar with the time left on standard error.
     description: what the bar says.
-    chunk: channels per backward pass, chosen per device by default.
+    chunk: channels per backward pass, chosen per device by default; halved where memory runs out, with a warning.
+    engine: where blocks are computed; by default that of the surrounding :func:`partscope.use_engine`, or this process.
+        Images and their folder must be within the reach of its machines; this process alone writes the blocks.
 
     Raises
     ------
+    ShardDone: this process takes a shard of the run, has finished its blocks, and the others' are not all there.
+    EngineError: blocks failed, or the engine cannot be used; finished blocks are kept.
     ScanError: the folder belongs to another scan, or a block cannot be written.
     ImageError, DatasetError: with `on_error="raise"`, an image cannot be read or lacks a needed box.
     OptionError: an option has an unknown value, or there is no such channel. BackboneError: as
@@ -114,40 +125,34 @@ def scan(
     store = None
     if folder is not None:
         store = ScanStore(folder, _manifest(dataset, backbone, specs, wanted, block))
-    starts = range(0, len(dataset), block)
-    finished: dict[int, Block] = {}
-    for index, start in enumerate(starts):
-        rows = min(block, len(dataset) - start)
-        known = store.read(index, (rows, len(specs), len(wanted), 2)) if store else None
-        # A block with failures is tried again: the image may have been mended since.
-        if known is not None and not known[1]:
-            finished[index] = known
-    waiting = [index for index in range(len(starts)) if index not in finished]
-    images = [
-        (index, i)
-        for index in waiting
-        for i in range(starts[index], min(starts[index] + block, len(dataset)))
-    ]
-    current: list[NDArray[np.float32]] = []
-    failures: list[Skipped] = []
-    done = len(dataset) - len(images)
-    for index, i in track(images, description, total=len(dataset), done=done, enabled=progress):
-        sample = dataset[i]
-        try:
-            current.append(_centres_of(sample, backbone, specs, wanted, chunk))
-        except (ImageError, DatasetError) as error:
-            if on_error == "raise":
-                raise
-            current.append(np.full((len(specs), len(wanted), 2), np.nan, dtype=np.float32))
-            failures.append(Skipped(sample.id, str(error)))
-        if i + 1 == min(starts[index] + block, len(dataset)):
-            finished[index] = (np.stack(current), tuple(failures))
+    count = -(-len(dataset) // block)
+    shape = (len(specs), len(wanted), 2)
+    finished = _read(store, range(count), len(dataset), block, shape)
+    engine, shard = engine or current_engine(), current_shard()
+    mine = range(count) if shard is None else shard.every(count)
+    waiting = [index for index in mine if index not in finished]
+    work = blocks_of(dataset.samples, block, dataset.ids, waiting)
+    done = len(dataset) - sum(len(piece.items) for piece in work)
+    samples = (sample for piece in work for sample in piece.items)
+    opened = prepared(samples, _opened, backbone.device.type) if engine.name == "local" else None
+    task = _CentresOfBlocks(CarriedBackbone(backbone), specs, tuple(wanted.tolist()), chunk, on_error, opened)
+    with (
+        progress_bar(description, total=len(dataset), done=done, enabled=progress) as advance,
+        contextlib.closing(opened) if opened else contextlib.nullcontext(),
+    ):
+        for index, found in engine.map_blocks(task, work, advance):
+            finished[index] = found
             if store:
-                store.write(index, finished[index])
-            current, failures = [], []
-    if store:
+                store.write(index, found)
+    if shard is not None:
+        others = [index for index in range(count) if index not in finished]
+        # What another shard could not read is its own to try again.
+        finished.update(_read(store, others, len(dataset), block, shape, failed=True))
+        if len(finished) < count:
+            raise ShardDone(description, count - len(finished))
+    elif store:  # what another shard is writing is left alone
         store.tidy()
-    blocks = [finished[index] for index in range(len(starts))]
+    blocks = [finished[index] for index in range(count)]
     empty = np.empty((0, len(specs), len(wanted), 2), dtype=np.float32)
     return Scan(
         dataset.ids,
@@ -158,23 +163,89 @@ def scan(
     )
 
 
-def _centres_of(
-    sample: Sample,
-    backbone: Backbone,
-    specs: Sequence[CentreSpec],
-    channels: NDArray[np.int64],
-    chunk: int | None,
-) -> NDArray[np.float32]:
+def _read(
+    store: ScanStore | None,
+    indices: Iterable[int],
+    images: int,
+    block: int,
+    shape: tuple[int, ...],
+    failed: bool = False,
+) -> dict[int, Block]:
+    """Return the finished blocks of a store; unless `failed`, one with failures is tried again: it may have been mended."""
+    if store is None:
+        return {}
+    known = {index: store.read(index, (min(block, images - index * block), *shape)) for index in indices}
+    return {index: found for index, found in known.items() if found is not None and (failed or not found[1])}
+
+
+Opened = Generator[Callable[[], Image.Image], None, None]
+
+
+@dataclass(frozen=True)
+class _CentresOfBlocks:
+    """Makes the worker that computes the centres in blocks of images.
+
+    `opened` is the images of all blocks, decoded ahead across their borders, where this process takes the blocks in order.
+    """
+
+    backbone: CarriedBackbone
+    specs: tuple[CentreSpec, ...]
+    channels: tuple[int, ...]
+    chunk: int | None
+    on_error: str
+    opened: Opened | None
+
+    @property
+    def device(self) -> str:
+        return self.backbone.device
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "opened": None}
+
+    def __call__(self) -> Worker[Sample, Block]:
+        backbone = self.backbone.open()
+
+        def compute(samples: Sequence[Sample], advance: Advance) -> Block:
+            opened = self.opened or prepared(samples, _opened, backbone.device.type)
+            rows: list[NDArray[np.float32]] = []
+            failures: list[Skipped] = []
+            for sample, take in zip(samples, opened, strict=False):
+                try:
+                    rows.append(_centres_of(sample, take, backbone, self.specs, self.channels, self.chunk))
+                except (ImageError, DatasetError) as error:
+                    if self.on_error == "raise":
+                        raise
+                    rows.append(np.full((len(self.specs), len(self.channels), 2), np.nan, dtype=np.float32))
+                    failures.append(Skipped(sample.id, str(error)))
+                advance(1)
+            if opened is not self.opened:
+                opened.close()
+            return np.stack(rows), tuple(failures)
+
+        return compute
+
+
+def _opened(sample: Sample) -> Image.Image:
     image = load_image(sample.image)
     if image.size != tuple(sample.size):
         raise DatasetError(
             f"{sample.image}: the image has {image.width}×{image.height} pixels where the data set states "
             f"{sample.size[0]}×{sample.size[1]}; use the image that was annotated."
         )
+    return image
+
+
+def _centres_of(
+    sample: Sample,
+    take: Callable[[], Image.Image],
+    backbone: Backbone,
+    specs: Sequence[CentreSpec],
+    channels: Sequence[int],
+    chunk: int | None,
+) -> NDArray[np.float32]:
+    image = take()
     try:
-        found = channel_centres(
-            backbone, image, specs, channels=channels.tolist(), box=sample.box, chunk=chunk
-        )
+        found = channel_centres(backbone, image, specs, channels=channels, box=sample.box, chunk=chunk)
     except DatasetError as error:
         raise DatasetError(f"{sample.image}: {error}") from error
     return np.asarray(found.numpy(), dtype=np.float32)
@@ -208,7 +279,7 @@ def _manifest(
     channels: NDArray[np.int64],
     block: int,
 ) -> dict[str, Any]:
-    return {
+    manifest: dict[str, Any] = {
         "format": 1,
         "data set": dataset.fingerprint(),
         "images": len(dataset),
@@ -217,3 +288,6 @@ def _manifest(
         "channels": channels.tolist(),
         "images per block": block,
     }
+    if any(spec.maps != "gradient" for spec in specs):
+        manifest["cells"] = [*backbone.cells.start, *backbone.cells.step]
+    return manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from safetensors.numpy import save
 from partscope.atomic import atomic_write
 from partscope.dataset import Skipped
 from partscope.errors import PartscopeError, PartscopeWarning, ScanError
+from partscope.places import exists, files_in, make_folder, read_bytes, shown, url_of
 
 MANIFEST = "scan.json"
 _KEEP = "what was finished is kept, and the same call continues from there"
@@ -33,7 +35,7 @@ class ScanStore:
 
     Parameters
     ----------
-    folder: made if it is not there.
+    folder: made if it is not there; a path, or a URL (see :mod:`partscope.places`).
     manifest: what the scan is of, JSON-ready; a folder with another manifest is refused, never overwritten.
 
     Raises
@@ -46,14 +48,16 @@ class ScanStore:
         self._opened = time.time()
         file = self.folder / MANIFEST
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            text = file.read_text(encoding="utf-8") if file.exists() else None
+            make_folder(self.folder)
+            text = read_bytes(file).decode("utf-8") if exists(file) else None
         except (OSError, ValueError) as error:
-            raise ScanError(f"{file}: the scan's folder cannot be used ({error}); choose another.") from error
+            raise ScanError(
+                f"{shown(file)}: the scan's folder cannot be used ({error}); choose another."
+            ) from error
         if text is not None:
             self._compare(file, text, manifest)
             return
-        if any(self.folder.glob("block-*.safetensors")):
+        if files_in(self.folder, "block-*.safetensors"):
             raise ScanError(
                 f"{self.folder}: holds blocks but no {MANIFEST}; choose another folder or empty it."
             )
@@ -86,12 +90,10 @@ class ScanStore:
     def read(self, index: int, shape: tuple[int, ...]) -> Block | None:
         """Return a finished block, or None where there is none; a damaged one is counted as unfinished, with a warning."""
         file = self._file(index)
-        if not file.exists():
+        if not exists(file):
             return None
         try:
-            with safe_open(file, framework="numpy") as content:
-                centres = content.get_tensor("centres")
-                facts = json.loads((content.metadata() or {})[_KEY])
+            centres, facts = _remote_block(file) if url_of(file) else _block(file)
             if centres.shape != shape or centres.dtype != np.float32:
                 raise ValueError(f"centres of shape {centres.shape} where {shape} is needed")
             failures = tuple(Skipped(str(name), str(reason)) for name, reason in facts["failures"])
@@ -125,6 +127,8 @@ class ScanStore:
 
     def tidy(self) -> None:
         """Remove half-written files that a run killed before this one has left."""
+        if url_of(self.folder) is not None:
+            return
         for file in self.folder.glob(".partial-*"):
             with contextlib.suppress(OSError):
                 if file.stat().st_mtime < self._opened:
@@ -135,6 +139,19 @@ class ScanStore:
             atomic_write(file, data)
         except PartscopeError as error:
             raise ScanError(f"{str(error).rstrip('.')}; {_KEEP}.") from error
+
+
+def _block(file: Path) -> tuple[NDArray[np.float32], Any]:
+    with safe_open(file, framework="numpy") as content:
+        return content.get_tensor("centres"), json.loads((content.metadata() or {})[_KEY])
+
+
+def _remote_block(file: Path) -> tuple[NDArray[np.float32], Any]:
+    # The metadata are read from a file alone.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        copy.write_bytes(read_bytes(file))
+        return _block(copy)
 
 
 def _checksum(centres: NDArray[np.float32], failures: tuple[Skipped, ...]) -> str:

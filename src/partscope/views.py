@@ -85,7 +85,12 @@ def region_box(region: str, size: tuple[int, int], box: Box | None) -> Box | Non
     return clip_box(check_box(box, size, f"the region {region!r}"), size)[0]
 
 
-def box_mask(grid: tuple[int, int], size: tuple[float, float], box: Box) -> Tensor:
+def box_mask(
+    grid: tuple[int, int],
+    size: tuple[float, float],
+    box: Box,
+    centres: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Return which cells of a grid over a picture have their centre in a box; at least one has.
 
     Parameters
@@ -93,17 +98,18 @@ def box_mask(grid: tuple[int, int], size: tuple[float, float], box: Box) -> Tens
     grid: rows and columns (h, w).
     size: width and height of the picture in pixels.
     box: `(x, y, width, height)` in pixels of the picture.
+    centres: (h,) and (w,) centres of the rows and columns as shares of the picture; by default the grid fills it.
 
     Returns
     -------
     (h, w) bool.
     """
     inside = []
-    for cells, whole, start, length in (
-        (grid[0], size[1], box[1], box[3]),
-        (grid[1], size[0], box[0], box[2]),
-    ):
-        position = (torch.arange(cells, dtype=torch.float64) + 0.5) * (whole / cells)
+    for axis, (whole, start, length) in enumerate(((size[1], box[1], box[3]), (size[0], box[0], box[2]))):
+        if centres is None:
+            position = (torch.arange(grid[axis], dtype=torch.float64) + 0.5) * (whole / grid[axis])
+        else:
+            position = centres[axis] * whole
         hit = (position >= start) & (position <= start + length)
         if not hit.any():
             # A box thinner than a cell still has a nearest one.

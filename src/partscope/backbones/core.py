@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from partscope.backbones.content import network_hash
+from partscope.backbones.devices import computing
+from partscope.backbones.geometry import CellGeometry, cell_step
 from partscope.backbones.passes import blank_input, device_and_dtype, evaluation_mode, value_at
 from partscope.backbones.preprocessing import Preprocessing
 from partscope.errors import BackboneError, nearest_names
@@ -29,6 +31,7 @@ class Backbone:
     weights: the weights' source, for the record (a file, a hub's tag), or None.
     channels_last: run in PyTorch's channels-last memory format, which is several times faster for some networks.
     cut: the quantile at which centres cut the network's gradient maps unless told otherwise; it changes no map.
+    precision: of the passes, see :mod:`partscope.backbones.devices`; no part of what the backbone is, so not hashed.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Backbone:
     weights: str | None = None
     channels_last: bool = False
     cut: float = 0.9
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         layers = dict(self.network.named_modules())
@@ -68,6 +72,13 @@ class Backbone:
     def channels(self) -> int:
         """Number of channels K of the layer."""
         return self.grid[0]
+
+    @cached_property
+    def cells(self) -> CellGeometry:
+        """Where the cells of the layer's grid lie in the input, see :mod:`partscope.backbones.geometry`."""
+        _, rows, columns = self.grid
+        step = cell_step(self.activations, self.blank_input())
+        return CellGeometry.centred(self.input_size, (rows, columns), step)
 
     @property
     def stride(self) -> float:
@@ -123,7 +134,8 @@ class Backbone:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         # A copy: a network that starts with an in-place operation must not write into the caller's tensor, and autograd
         # forbids it to write into a leaf.
-        output = value_at(self.network, self.layer, inputs.clone(), self.name)
+        with computing(inputs.device, self.precision):
+            output = value_at(self.network, self.layer, inputs.clone(), self.name)
         if (
             not isinstance(output, Tensor)
             or output.ndim != 4
@@ -135,7 +147,8 @@ class Backbone:
                 f"{self.name}: the layer {self.layer!r} is no feature map: its output is of {what} where "
                 "(images, channels, rows, columns) is needed; choose a convolutional layer."
             )
-        return output
+        # Autocast leaves half the mantissa behind; what follows is computed as it always is.
+        return output.to(inputs.dtype)
 
     def to(self, device: str | torch.device) -> Backbone:
         """Move the network to a device, in place, and return the backbone."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from partscope.backbones.caffenet import CAFFENET_PREPROCESSING, caffenet
 from partscope.backbones.core import Backbone, feature_layers, tensors_up_to
+from partscope.backbones.devices import choose_device, compute_settings
 from partscope.backbones.embedded import (
     EFFICIENTNET_LITE0_PREPROCESSING,
     SQUEEZENET1_1_PREPROCESSING,
@@ -92,6 +93,7 @@ def get_backbone(
     layer: str | None = None,
     input_size: int | None = None,
     weights: str | Path | None = None,
+    device: str | None = None,
 ) -> Backbone:
     """Build a backbone by name.
 
@@ -103,19 +105,25 @@ def get_backbone(
     input_size: side of the square input in pixels; the network's own by default.
     weights: a file (see :func:`partscope.backbones.weights.read_weights`); by default the embedded weights, or those of
         torchvision's or timm's hub, which need a network connection.
+    device: as for :func:`partscope.backbones.devices.choose_device`; by default that of
+        :func:`partscope.backbones.devices.set_compute`, which is chosen automatically.
 
     Raises
     ------
     BackboneError: unknown network or layer (nearest names are given), weights missing or not fitting.
     """
+    settings = compute_settings()
+    place = choose_device(settings.device if device is None else device)
     made = _make(name, weights)
     entry = NETWORKS.get(name)
     preprocessing = made.preprocessing if input_size is None else made.preprocessing.with_size(input_size)
     chosen = layer or (entry.layer if entry else last_feature_layer(made.network, preprocessing.input_size))
     channels_last, cut = (entry.channels_last, entry.cut) if entry else (False, 0.9)
-    backbone = Backbone(made.network, chosen, preprocessing, name, made.file, channels_last, cut)
+    backbone = Backbone(
+        made.network, chosen, preprocessing, name, made.file, channels_last, cut, settings.precision
+    )
     _finish(made, backbone, channels_last)
-    return backbone
+    return backbone.to(place)
 
 
 def get_embedder(
@@ -150,7 +158,7 @@ def get_embedder(
     channels_last = entry is not None and entry.channels_last
     embedder = Embedder(made.network, chosen, preprocessing, name, made.file, channels_last)
     _finish(made, embedder, channels_last)
-    return embedder
+    return embedder.to(choose_device(compute_settings().device))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from partscope.cli.exits import BROKEN_PIPE, INTERRUPTED, discard_stdout, handle
 from partscope.cli.explain import explain
 from partscope.cli.fit import fit
 from partscope.cli.locate import locate
+from partscope.cli.merge import merge
 from partscope.cli.reproduce import table1
+from partscope.cli.serve import serve
 from partscope.cli.synth import synth
 from partscope.cli.table2 import table2
 from partscope.version import __version__
@@ -62,9 +64,34 @@ def partscope(
         bool,
         typer.Option("--debug", envvar="PARTSCOPE_DEBUG", help="Show the traceback of an error."),
     ] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="Where networks run; auto takes a CUDA card where there is one.",
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="float32|tf32|bfloat16",
+            help="Of the networks' passes; model files do not depend on it.",
+        ),
+    ] = "float32",
 ) -> None:
     """Turn any pretrained CNN into a part detector."""
     set_debug(debug)
+    handled(_choose_device)(device, precision)
+
+
+def _choose_device(device: str, precision: str) -> None:
+    if (device, precision) == ("auto", "float32") and "partscope.backbones.devices" not in sys.modules:
+        return  # the default; PyTorch takes its time to load
+    from partscope.backbones.devices import set_compute
+
+    set_compute(device, precision)
 
 
 app.command()(handled(demo))
@@ -76,8 +103,10 @@ app.command()(handled(channels))
 app.command()(handled(fit))
 app.command()(handled(discover))
 app.command()(handled(locate))
+app.command()(handled(merge))
 app.command()(handled(evaluate))
 app.command()(handled(explain))
+app.command()(handled(serve))
 _classify.command("fit")(handled(classify_fit))
 _classify.command("predict")(handled(classify_predict))
 _classify.command("evaluate")(handled(classify_evaluate))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partscope.cli import options
+from partscope.cli import options, sharing
 from partscope.cli.exits import go_on, list_failures, resumable
 from partscope.cli.fitted import fitted_document, show_fitted
 from partscope.cli.output import Output, check_distinct, check_writable
@@ -52,7 +52,17 @@ def fit(
         typer.Option(
             "--centre",
             metavar="mixture|maximum|smoothed|centroid",
-            help="From a channel's map to a point; mixture by default.",
+            help="From a channel's map to a point; by default mixture for gradients, centroid for activations.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            "--maps",
+            metavar="gradient|activation|upsampled",
+            help="The paper's gradients (the default), or the layer's activations: one forward pass for all channels.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
@@ -101,7 +111,7 @@ def fit(
         typer.Option(
             "--quantile",
             metavar="Q",
-            help="Cut of the map for mixture and centroid; by default the network's.",
+            help="Cut of the map for mixture and centroid; by default the network's for gradients, none for activations.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
@@ -190,11 +200,17 @@ def fit(
     ] = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    shard: options.Shard = None,
 ) -> None:
     """Learn to find parts from images with marked parts, and save the detector.
 
     A run that is stopped is continued by the same command.
     """
+    from partscope.engine import ShardDone, use_engine
     from partscope.formats import load_dataset
 
     options.check_on_error(on_error)
@@ -204,6 +220,7 @@ def fit(
         "input_size": input_size,
         "weights": None if weights is None else str(weights.resolve()),
         "centre": centre,
+        "maps": maps,
         "region": region,
         "rule": rule,
         "normalise": normalise,
@@ -231,14 +248,25 @@ def fit(
     whole = load_dataset(format, data, on_error=on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
-    with resumable(lambda: _hint(folder)), warnings.catch_warnings():
+    share = None if shard is None else sharing.share_of(detector, shard)
+    if share is not None and folder is None:
+        drawn, out = sharing.linear_share(detector, drawn, share), share.name(out)
+    with (
+        resumable(lambda: _hint(folder)),
+        warnings.catch_warnings(),
+        use_engine(engine, address=address, workers=workers, threads=threads, shard=share),
+    ):
         # They are listed one by one below.
         warnings.filterwarnings("ignore", ".* training images were left out", PartscopeWarning)
-        detector.fit(drawn, on_error=on_error, progress=True)
+        try:
+            detector.fit(drawn, on_error=on_error, progress=True)
+        except ShardDone as end:
+            output.line(sharing.what_is_missing(end, folder, out))
+            return
         if folder is not None:
             detector.set_params(scan_folder=None)  # a place of this run, not a property of the detector
         detector.save(out)
-    if folder is not None and scan_folder is None:
+    if folder is not None and scan_folder is None and share is None:  # another shard may be reading it
         remove_scan(folder)
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
@@ -257,7 +285,6 @@ def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
     method: a registered method; None for the default, see :func:`partscope.detectors.default_method`.
     given: values by parameter name.
     """
-    from partscope.channel_centres import CentreSpec
     from partscope.detectors import default_method, detector_class
 
     method = default_method(given) if method is None else method
@@ -272,9 +299,15 @@ def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
     detector = cls(**given)
     if "centre" in known:
         # The other fields are given so that a wrong one is refused before the data is read.
-        spec = CentreSpec(detector.centre, detector.region, detector.reduction)
+        spec = detector._spec(0.5)
         for name in {"quantile", "sigma"} & set(given) - set(spec.options):
             raise OptionError(f"the centre {spec.centre!r} does not use {_flag(name)}; leave it out.")
+        for name in sorted({"search", "shortlist", "reduction"} & set(given)):
+            if spec.maps != "gradient":
+                raise OptionError(
+                    f"activations of all channels come from one pass, so --maps {spec.maps} does not use {_flag(name)}; "
+                    "leave it out."
+                )
     return detector
 
 

@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partscope.errors import OptionError, PartscopeWarning
-
-#: In a folder, files with these endings are taken for images. A file that is named itself may have any.
-IMAGE_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif"),
-        *("ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
-    )
-)
+from partscope.images import IMAGE_SUFFIXES
+from partscope.places import files_under, is_folder, shown, url_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ def find_images(sources: Sequence[str], leave_out: Path | None = None) -> list[N
 
     Parameters
     ----------
-    sources: paths and patterns; a path that does not exist is listed, so that it is reported with the bad images.
+    sources: paths, patterns and URLs (an image, or a folder that can be listed); a path that does not exist is listed, so that it is reported with the bad images.
     leave_out: a folder whose files are not searched: the one that overlays go to.
 
     Raises
@@ -55,6 +48,9 @@ def find_images(sources: Sequence[str], leave_out: Path | None = None) -> list[N
     found: list[NamedImage] = []
     for source in sources:
         path = Path(source)
+        if url_of(source) is not None:
+            found += _remote(path)
+            continue
         if path.is_dir():
             base, paths = _absolute(path), _in_folder(path, out)
             if not paths:
@@ -82,6 +78,23 @@ def find_images(sources: Sequence[str], leave_out: Path | None = None) -> list[N
             stacklevel=2,
         )
     return _distinct(images)
+
+
+def _remote(place: Path) -> list[NamedImage]:
+    """Return the image that a URL names, or those of the folder that it is; OptionError as :func:`find_images`."""
+    if not is_folder(place):
+        return [NamedImage(place.name, place)]
+    paths = [
+        path
+        for path in files_under(place)
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(place).parts)
+    ]
+    if not paths:
+        raise OptionError(
+            f"{shown(place)}: the folder holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the address."
+        )
+    return [NamedImage(path.relative_to(place).as_posix(), path) for path in paths]
 
 
 def _absolute(path: Path) -> Path:

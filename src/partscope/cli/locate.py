@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Sequence
@@ -15,14 +14,16 @@ from partscope.cli import options
 from partscope.cli.exits import INCOMPLETE, OK, list_failures, resumable
 from partscope.cli.found_parts import chosen_format, write_found
 from partscope.cli.image_sources import find_images
+from partscope.cli.locating import Locating, check_doubt, elsewhere
 from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.overlays import overlay_paths, write_overlay
-from partscope.cli.predicting import Kept, predict_in_blocks, with_boxes
+from partscope.cli.predicting import BLOCK, Kept, Task, predict_in_blocks, with_boxes
 from partscope.cli.video_sources import is_video, video_tasks
-from partscope.errors import OptionError, PartscopeError, PartscopeWarning
+from partscope.errors import OptionError, PartscopeWarning
 
 if TYPE_CHECKING:
+    from partscope.engine import Shard
     from partscope.predictions import PartPredictions
 
 
@@ -93,14 +94,30 @@ def locate(
         ),
     ] = "images",
     weights: options.Weights = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    shard: options.Shard = None,
 ) -> int:
     """Find the parts in images.
 
     Bad images are listed at the end, and the exit code is 1 then. A run that is stopped is continued by the same command.
     """
+    from partscope.engine import Shard, use_engine
+
     to = chosen_format(out, to)
     if prefix is not None and to != "label-studio":
         raise OptionError(f"--prefix belongs to --to label-studio, and the results are {to}; leave it out.")
+    share = None if shard is None else Shard.parse(shard)
+    if share is not None:
+        if sort == "doubt":
+            raise OptionError(
+                "--sort doubt orders all images, so it does not go with --shard; sort the merged results."
+            )
+        if to not in ("csv", "coco"):
+            raise OptionError(f"the results of shards are merged as csv or coco, not {to}; leave --to out.")
+        out = share.name(out)
     if sort not in ("images", "doubt"):
         raise OptionError(f"--sort must be images or doubt, not {sort!r}.")
     check_distinct({"the model": model, "--weights": weights, "--boxes": boxes, "--out": out})
@@ -118,7 +135,12 @@ def locate(
         raise OptionError(
             f"{videos[0].path}: a video's frames have no boxes; fit a model that searches the whole image, or extract frames."
         )
+    if videos and engine != "local":
+        raise OptionError(
+            f"{videos[0].path}: videos are searched in this process; leave --engine out, or extract frames."
+        )
     tasks = [*(with_boxes(found, boxes) if found else []), *videos]
+    tasks = tasks if share is None else _share(tasks, share)
     if boxes is not None and not detector.needs_box and overlay is None and to != "coco":
         warnings.warn(
             f"{model}: this model searches the whole image, so {boxes} changes nothing; leave --boxes out, or fit a model "
@@ -129,21 +151,24 @@ def locate(
     pictures = {} if overlay is None else overlay_paths([(task.name, task.path) for task in tasks], overlay)
     by_name = {task.name: task for task in tasks}
 
-    def predict(i: int) -> PartPredictions:
-        task = tasks[i]
-        one = detector.predict([task.image()], [task.box] if detector.needs_box else None)
-        if sort == "doubt":
-            _check_doubt(one, model)
-        return dataclasses.replace(one, ids=(task.name,))
-
     def draw(block: PartPredictions) -> None:
         for row, name in enumerate(block.ids):
             if name in pictures:
                 write_overlay(pictures[name], by_name[name].image(), block, row, by_name[name].box)
 
     kept = Kept(out, model, tasks)
-    with resumable(kept.hint):
-        result = predict_in_blocks(tasks, predict, kept, parts=detector.parts_, on_error="skip", after=draw)
+    work = Locating(detector, model, weights, doubt=sort == "doubt")
+    with (
+        resumable(kept.hint),
+        use_engine(engine, address=address, workers=workers, threads=threads) as used,
+    ):
+        result = predict_in_blocks(
+            *(tasks, lambda i: work.predict(tasks[i]), kept),
+            parts=detector.parts_,
+            on_error="skip",
+            after=draw,
+            elsewhere=None if used.name == "local" else elsewhere(work, used),
+        )
         for row, name in enumerate(result.ids):  # of an earlier run, if they have been removed since
             if name in pictures and not pictures[name].exists():
                 draw(result[row])
@@ -162,13 +187,14 @@ def locate(
     return INCOMPLETE if result.failures else OK
 
 
-def _check_doubt(predictions: PartPredictions, model: Path) -> None:
-    # No error of this one image, which would be listed and left out.
-    if predictions.expected_error is None:
-        raise PartscopeError(
-            f"{model}: this model does not say how far its parts may be off, so its images cannot be sorted by doubt; leave "
-            "--sort out, or fit a model with --method linear."
+def _share(images: list[Task], share: Shard) -> list[Task]:
+    """Return a shard's images, a run of successive blocks, so that the shards' results in their order are the whole's."""
+    mine = share.run(-(-len(images) // BLOCK))
+    if not mine:
+        raise OptionError(
+            f"the {len(images)} images are too few for {share.count} shards of at least {BLOCK} images; take fewer."
         )
+    return images[mine[0] * BLOCK : (mine[-1] + 1) * BLOCK]
 
 
 def _by_doubt(result: PartPredictions, model: Path) -> PartPredictions:
@@ -177,7 +203,7 @@ def _by_doubt(result: PartPredictions, model: Path) -> PartPredictions:
 
     if not len(result):
         return result
-    _check_doubt(result, model)
+    check_doubt(result, model)
     doubt = result.doubt
     return result[np.argsort(-np.where(np.isnan(doubt), np.inf, doubt), kind="stable")]
 

@@ -109,6 +109,48 @@ Normalize = Annotated[
         help="Scale the features of the whole and of each patch to length 1, or leave them as they are.",
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="local|ray", help="Compute in this process, or on the machines of a Ray cluster."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="The Ray cluster; by default Ray is started on this machine.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes on the cluster; by default as many as it has room for.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        help="Threads of each process; the same number gives the same bytes on every engine.",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do the I-th of N shares of the work, for job arrays.",
+        show_default=False,
+    ),
+]
 OnError = Annotated[
     str,
     typer.Option(

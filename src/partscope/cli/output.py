@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from partscope.errors import OptionError, PartscopeError
+from partscope.places import url_of
 
 #: Where nobody's screen sets a width, a table is as wide as it needs to be.
 _WIDE = 240
@@ -134,6 +135,8 @@ def check_distinct(files: Mapping[str, str | Path | None]) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise a PartscopeError where a file certainly cannot be written later, after the work has been done."""
+    if url_of(path) is not None:
+        return  # its store alone can tell
     folder = path.parent
     if path.is_dir():
         raise PartscopeError(f"{path}: this is a folder; give the name of a file.")

@@ -40,12 +40,11 @@ def channel_peaks(backbone: Backbone, image: Image.Image, channels: Sequence[int
 
     seen = view(backbone.preprocessing, image, "image")
     maps = activation_maps(backbone, seen.inputs, channels).double().cpu()
-    _, rows, columns = maps.shape
+    columns = maps.shape[2]
     flat = maps.flatten(1)
     cells = flat.argmax(dim=1)
     grid = torch.stack([cells % columns, cells // columns], dim=1) + 0.5
-    side = seen.inputs.shape[-1]
-    places = seen.to_image(grid * grid.new_tensor([side / columns, side / rows]))
+    places = seen.to_image(backbone.cells.to_input(grid))
     return [
         Peak(float(values.max()), float(values.mean()), (float(x), float(y)) if values.max() > 0 else None)
         for values, (x, y) in zip(flat, places.tolist(), strict=True)

@@ -6,15 +6,16 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from partscope.cli.exits import go_on
 from partscope.cli.image_sources import NamedImage
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
+from partscope.places import read_bytes, url_of
 
 if TYPE_CHECKING:
     from partscope.images import ImageLike
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from partscope.video import VideoFrames
 
 Box = tuple[float, float, float, float]
+
+#: The predictions for one image, or the reason why there are none.
+Found: TypeAlias = "PartPredictions | str"
+Elsewhere: TypeAlias = "Callable[[Sequence[Task]], Iterator[tuple[list[int], list[Found]]]]"
 
 #: Images per block: what a kill costs at most.
 BLOCK = 16
@@ -101,14 +106,15 @@ class Kept:
     """
 
     def __init__(self, beside: Path, model: Path, tasks: Sequence[Task]) -> None:
-        digest = hashlib.sha256(model.read_bytes())
+        digest = hashlib.sha256(read_bytes(model))
         for task in tasks:
             with suppress(OSError):  # a missing image is reported when its turn comes
                 stat = task.path.stat()
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
             digest.update(json.dumps([task.name, str(task.path), task.box]).encode())
         self.folder = beside.with_name(f"{beside.name}.partial-{digest.hexdigest()[:12]}")
-        self._usable = True
+        # Beside a result elsewhere nothing is kept.
+        self._usable = url_of(beside) is None
 
     def hint(self) -> str:
         """Return the sentence on how to go on after a stop."""
@@ -165,6 +171,7 @@ def predict_in_blocks(
     parts: Sequence[str],
     on_error: str,
     after: Callable[[PartPredictions], None] = lambda block: None,
+    elsewhere: Elsewhere | None = None,
 ) -> PartPredictions:
     """Locate the parts in the images of `tasks`, in their order, continuing what `kept` holds.
 
@@ -176,6 +183,8 @@ def predict_in_blocks(
     parts: the detector's part names.
     on_error: `"raise"` stops at the first bad image, `"skip"` lists it in the result's `failures`.
     after: called with each new block before it is kept; not for the last images before a stop, which are kept at once.
+    elsewhere: where given, computes the images in `predict`'s place, in blocks that come in any order, and yields their
+        positions and what was found; only with `on_error="skip"`.
 
     Raises
     ------
@@ -202,6 +211,16 @@ def predict_in_blocks(
         blocks.append(block)
         current.clear()
 
+    if elsewhere is not None:
+        left = [tasks[i] for i in waiting]
+        for rows, found in elsewhere(left):
+            for row, one in zip(rows, found, strict=True):
+                if isinstance(one, str):
+                    failures.append(Skipped(left[row].name, one))
+                else:
+                    current.append(one)
+            close(keep=True)
+        waiting = []
     try:
         for i in track(waiting, "locate", total=len(tasks), done=len(finished)):
             if len(current) == BLOCK:
@@ -222,4 +241,4 @@ def predict_in_blocks(
         blocks.append(PartPredictions.empty(parts))
     joined = PartPredictions.concatenate(blocks)
     inside = joined[sorted(range(len(joined)), key=lambda row: index[joined.ids[row]])]
-    return dataclasses.replace(inside, failures=tuple(failures))
+    return dataclasses.replace(inside, failures=tuple(sorted(failures, key=lambda item: index[item.id])))

@@ -21,7 +21,7 @@ def table1(
         typer.Option(
             "--methods",
             metavar="NAMES",
-            help="Rows beside the priors and Part Transfer, separated by commas: channel, channel+arrangement, linear.",
+            help="Rows beside the priors and Part Transfer, separated by commas: channel, channel+arrangement, activation, linear.",
         ),
     ] = "channel,linear",
     backbone: options.Backbone = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -23,6 +24,7 @@ from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWar
 from partscope.evaluation import Evaluation, evaluate
 from partscope.images import ImageLike
 from partscope.predictions import PartPredictions
+from partscope.prefetch import prepared
 from partscope.prior import StaticPrior
 from partscope.progress import track
 
@@ -243,21 +245,24 @@ class PartDetector(BaseEstimator, metaclass=ByMethod):  # type: ignore[misc]  # 
         ids: list[str] = []
         failures: list[Skipped] = []
         clipped = 0
-        for query in track(queries, "predict", enabled=progress):
-            try:
-                image = query.open()
-                box, overflows = query.clipped_box(image.size) if self.needs_box else (None, False)
-                if self.needs_box and box is None:
-                    raise self._no_box(query)
-                located = Located(*self._locate(image, box))  # a plain tuple will do
-            except (ImageError, DatasetError, OptionError) as error:
-                if on_error == "raise":
-                    raise
-                failures.append(Skipped(query.id, str(error)))
-                continue
-            clipped += overflows
-            rows.append(located)
-            ids.append(query.id)
+        network = getattr(self, "backbone_", None)
+        opened = prepared(queries, Query.open, "cpu" if network is None else network.device.type)
+        with closing(opened):
+            for query, take in zip(track(queries, "predict", enabled=progress), opened, strict=True):
+                try:
+                    image = take()
+                    box, overflows = query.clipped_box(image.size) if self.needs_box else (None, False)
+                    if self.needs_box and box is None:
+                        raise self._no_box(query)
+                    located = Located(*self._locate(image, box))  # a plain tuple will do
+                except (ImageError, DatasetError, OptionError) as error:
+                    if on_error == "raise":
+                        raise
+                    failures.append(Skipped(query.id, str(error)))
+                    continue
+                clipped += overflows
+                rows.append(located)
+                ids.append(query.id)
         if clipped:
             warnings.warn(
                 f"{clipped} of {len(queries)} bounding boxes reached over the border of their images and were clipped.",

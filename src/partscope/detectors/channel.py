@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from PIL import Image
 from partscope.arrangement import Arrangement
 from partscope.backbones import DEFAULT_BACKBONE, Backbone
 from partscope.centres import concentration, find_centres
-from partscope.channel_centres import CentreSpec
+from partscope.channel_centres import ACTIVATION_CENTRE, ACTIVATION_CUT, CentreSpec
+from partscope.channel_maps import ChannelMaps, all_channel_maps
 from partscope.dataset import PartDataset
 from partscope.detectors.base import PartDetector
 from partscope.detectors.channel_arrangement import (
@@ -29,11 +31,10 @@ from partscope.detectors.networks import make_backbone, restore_backbone
 from partscope.detectors.queries import Box
 from partscope.detectors.registry import register_detector
 from partscope.errors import DatasetError, ModelFileError, OptionError
-from partscope.maps import gradient_maps
 from partscope.scan import scan
 from partscope.selection import NORMALISERS, RULES, Ranking, rank_channels
 from partscope.shortlist import SEARCHES, shortlist_channels
-from partscope.views import View, needs_box, view
+from partscope.views import View, needs_box, region_box, view
 
 
 @register_detector("channel")
@@ -42,10 +43,13 @@ class ChannelDetector(PartDetector):
 
     `fit` computes the activation centre of every candidate channel in every training image and takes for each part the
     channel with the smallest sum of squared distances (Eq. 3). `predict` computes the selected channels alone. A part is
-    found, and believed visible, where its channel has a centre; `score` is the share of the gradient map's mass within a
+    found, and believed visible, where its channel has a centre; `score` is the share of the channel's map's mass within a
     tenth of the map's diagonal of that centre.
 
-    With `arrangement="exemplars"`, which is not the paper's, the maps of all selected channels together place the parts
+    With `maps="activation"`, which is not the paper's, centres are those of the channels' squared activations. One forward
+    pass gives them for all channels, so `fit` compares all of them, and `predict` costs little more than that pass.
+
+    With `arrangement="exemplars", which is not the paper's, the maps of all selected channels together place the parts
     (:mod:`partscope.arrangement`); a part is then found wherever some training image showed it, and `score` is the
     probability that it is visible, `visible` where that is at least 0.5.
 
@@ -53,18 +57,21 @@ class ChannelDetector(PartDetector):
     ----------
     backbone: a name of the registry, or a :class:`~partscope.backbones.Backbone` around any module.
     layer, input_size, weights: as for :func:`~partscope.backbones.get_backbone`; only with a backbone given by name.
-    centre: `"mixture"` (the paper's), `"maximum"` (MaxG), `"smoothed"` or `"centroid"`.
+    centre: `"mixture"` (the paper's), `"maximum"` (MaxG), `"smoothed"` or `"centroid"`; by default the mixture of gradients
+        and the centroid of activations.
     region: `"image"` (nothing about a box is used), `"mask"` or `"crop"`, see :mod:`partscope.views`.
     rule: of selection, `"squared"` (Eq. 3), `"mean"` or `"median"`.
     normalise: distances are divided by the training `"box"` diagonal, the `"image"` diagonal, or by nothing (`"none"`).
     reduction: of the gradient's colours, `"l2"`, `"l1"` or `"max"`.
-    quantile: cut of `mixture` and `centroid`; by default the backbone's (`Backbone.cut`).
-    sigma: of `smoothed`, in pixels of the network's input.
+    quantile: cut of `mixture` and `centroid`; by default the backbone's (`Backbone.cut`) for gradients, none for activations.
+    sigma: of `smoothed`, in pixels of the map: those of the network's input, or cells of the layer's grid for activations.
     search: `"shortlist"` computes gradients for the channels whose *activation* centres rank among the best of some part
-        alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does.
+        alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does. Not looked at where the
+        maps are activations: all channels are compared then.
     shortlist: channels kept per part by the shortlist.
     arrangement: `"none"`, the paper's: each part for itself; or `"exemplars"`, which costs `fit` one more pass over the
         images, with the gradients of the selected channels.
+    maps: `"gradient"` (the paper's), `"activation"`, or `"upsampled"`: activations interpolated to a finer grid.
     scan_folder: where `fit` keeps the centres as it goes, so that a killed fit can be continued; in memory by default.
 
     Attributes
@@ -92,7 +99,7 @@ class ChannelDetector(PartDetector):
         layer: str | None = None,
         input_size: int | None = None,
         weights: str | Path | None = None,
-        centre: str = "mixture",
+        centre: str | None = None,
         region: str = "image",
         rule: str = "squared",
         normalise: str = "box",
@@ -103,6 +110,7 @@ class ChannelDetector(PartDetector):
         shortlist: int = 4,
         arrangement: str = "none",
         scan_folder: str | Path | None = None,
+        maps: str = "gradient",
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -119,6 +127,7 @@ class ChannelDetector(PartDetector):
         self.shortlist = shortlist
         self.arrangement = arrangement
         self.scan_folder = scan_folder
+        self.maps = maps
 
     @property
     def needs_box(self) -> bool:
@@ -127,8 +136,11 @@ class ChannelDetector(PartDetector):
 
     def _spec(self, cut: float) -> CentreSpec:
         """How a channel becomes a point, from the parameters; an OptionError names a wrong one."""
-        quantile = cut if self.quantile is None else self.quantile
-        return CentreSpec(self.centre, self.region, self.reduction, quantile, self.sigma)
+        gradients = self.maps == "gradient"
+        centre = self.centre or ("mixture" if gradients else ACTIVATION_CENTRE)
+        usual = cut if gradients else ACTIVATION_CUT
+        quantile = usual if self.quantile is None else self.quantile
+        return CentreSpec(centre, self.region, self.reduction, quantile, self.sigma, self.maps)
 
     def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
         self._spec(0.5)  # a wrong parameter is refused before a network is loaded
@@ -144,7 +156,7 @@ class ChannelDetector(PartDetector):
         spec = self._spec(backbone.cut)
         folder = None if self.scan_folder is None else Path(self.scan_folder)
         candidates = np.arange(backbone.channels)
-        if self.search == "shortlist":
+        if self.search == "shortlist" and self.maps == "gradient":
             candidates = shortlist_channels(
                 dataset,
                 backbone,
@@ -164,7 +176,7 @@ class ChannelDetector(PartDetector):
             folder=None if folder is None else folder / "centres",
             on_error=on_error,
             progress=progress,
-            description=f"gradients of {len(candidates)} channels",
+            description=f"{'gradients' if self.maps == 'gradient' else 'activations'} of {len(candidates)} channels",
         )
         usable = scanned.succeeded
         if not len(usable):
@@ -193,26 +205,37 @@ class ChannelDetector(PartDetector):
         self.channels_ = {part: channel for part, channel in winners if channel >= 0}
 
     def part_maps(self, image: Image.Image, box: Box | None = None) -> tuple[list[int], torch.Tensor, View]:
-        """Return the selected channels, ascending, their gradient maps (C, S, S), and the view that they belong to.
+        """Return the selected channels, ascending, their maps (C, H, W), and the view that they belong to.
+
+        The view's mask is that of the maps' own grid.
 
         Parameters
         ----------
         image: upright RGB picture.
         box: `(x, y, width, height)` in pixels, needed where `needs_box`.
         """
+        channels, found, seen = self._channel_maps(image, box)
+        return channels, found.maps, seen
+
+    def _channel_maps(self, image: Image.Image, box: Box | None) -> tuple[list[int], ChannelMaps, View]:
         spec = self.spec_
         seen = view(self.backbone_.preprocessing, image, spec.region, box)
         channels = selected_channels(self)
-        return channels, gradient_maps(self.backbone_, seen.inputs, channels, reduction=spec.reduction), seen
+        found = all_channel_maps(self.backbone_, seen, spec.maps, channels, reduction=spec.reduction)
+        if spec.region == "mask":
+            mask = found.mask(seen, region_box(spec.region, image.size, box))
+            seen = dataclasses.replace(seen, mask=mask)
+        return channels, found, seen
 
     def _locate(self, image: Image.Image, box: Box | None) -> Located:
-        channels, maps, seen = self.part_maps(image, box)
+        channels, found_maps, seen = self._channel_maps(image, box)
+        maps = found_maps.maps
         if self.arrangement_ is not None:
             return self._arranged(self.arrangement_, maps, seen)
         spec = self.spec_
         centres = find_centres(maps, spec.centre, seen.mask, **spec.options)
         share = concentration(maps, centres.points, seen.mask)
-        in_image = seen.to_image(centres.points.cpu().double()).numpy()
+        in_image = found_maps.to_image(centres.points, seen).numpy()
         row = {channel: i for i, channel in enumerate(channels)}
         points = np.full((len(self.parts_), 2), np.nan)
         score = np.zeros(len(self.parts_))
@@ -233,13 +256,14 @@ class ChannelDetector(PartDetector):
         return Located(points, found, score, found & (score >= 0.5), arranged.expected_error, arranged.box)
 
     def _info(self) -> dict[str, Any]:
-        backbone = self.backbone_
+        backbone, spec = self.backbone_, self.spec_
+        centre = spec.centre if spec.maps == "gradient" else f"{spec.maps} {spec.centre}"
         return {
             "method": self.method,
             "backbone": backbone.name,
             "layer": backbone.layer,
             "input_size": backbone.input_size,
-            "centre": self.centre if self.arrangement == "none" else f"{self.centre} + {self.arrangement}",
+            "centre": centre if self.arrangement == "none" else f"{centre} + {self.arrangement}",
             "region": self.region,
         }
 

@@ -38,12 +38,12 @@ FLOOR = 0.01
 
 
 def gradient_evidence(maps: Tensor, mask: Tensor | None = None, grid: int = GRID) -> NDArray[np.float32]:
-    """Return gradient maps as evidence: the logarithm of each cell's mean gradient over that of the whole map.
+    """Return channel maps as evidence: the logarithm of each cell's mean value over that of the whole map.
 
     Parameters
     ----------
-    maps: (C, S, S), not negative.
-    mask: (S, S) bool, the pixels that count; the others are no evidence for anything, and a cell without any that counts
+    maps: (C, H, W), not negative: gradients or squared activations.
+    mask: (H, W) bool, the pixels that count; the others are no evidence for anything, and a cell without any that counts
         gets the smallest value of its map.
     grid: rows and columns g of the result.
 
@@ -146,6 +146,7 @@ def _manifest(detector: ChannelDetector, dataset: PartDataset) -> dict[str, Any]
             "floor": FLOOR,
             "region": detector.region,
             "reduction": detector.reduction,
+            **({} if detector.maps == "gradient" else {"maps": detector.maps}),
         },
         "channels": selected_channels(detector),
         "images per block": BLOCK,

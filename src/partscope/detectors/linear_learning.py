@@ -10,18 +10,16 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
-from partscope.dataset import PartDataset, Sample, Skipped
-from partscope.detectors.queries import Query
-from partscope.errors import DatasetError, ImageError
+from partscope.dataset import PartDataset, Skipped
+from partscope.detectors.linear_reading import Reading, read_features
+from partscope.errors import DatasetError
 from partscope.grids import FeatureGrids
-from partscope.linear.collection import Collector
+from partscope.linear.collection import Collector, kept_images
 from partscope.linear.discriminant import Discriminants
 from partscope.linear.mirroring import MirrorMap, MirrorSums
 from partscope.linear.record import TrainingRecord
 from partscope.linear.shrinkage import FOLDS, HeldImage, choose_shrinkage, evidence_maps
 from partscope.linear.statistics import Statistics
-from partscope.progress import track
-from partscope.views import view
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,23 +75,22 @@ def learn(
         farther outside the box than the box is large; or none could be used.
     """
     folds = 1 if known is not None else max(1, min(FOLDS, len(dataset)))
-    collector = Collector(grids, dataset.mirror, folds, flips, memory, len(dataset))
-    lengths = _lengths(dataset)
+    collector = Collector(grids, len(dataset.parts), folds)
     skipped: list[Skipped] = []
     read: list[int] = []
-    for i, sample in enumerate(track(dataset, "features", total=len(dataset), enabled=progress)):
-        try:
-            if region == "crop":
-                _check_near_box(sample)
-            image = Query.of(sample).open()
-        except (ImageError, DatasetError) as error:
-            if on_error == "raise":
-                raise
-            skipped.append(Skipped(sample.id, str(error)))
-            continue
-        seen = view(grids.backbone.preprocessing, image, "crop" if region == "crop" else "image", sample.box)
-        collector.add(sample.id, seen, sample.points, sample.visible, lengths[i])
-        read.append(i)
+    found = read_features(
+        dataset,
+        Reading(grids, region, dataset.mirror, flips, on_error),
+        _lengths(dataset),
+        kept_images(grids, len(dataset), folds, memory),
+        progress=progress,
+    )
+    for i, image in enumerate(found):
+        if isinstance(image, Skipped):
+            skipped.append(image)
+        else:
+            collector.add(image)
+            read.append(i)
     if not read:
         raise DatasetError(
             f"{dataset.name}: not one training image could be used; the first: {skipped[0].reason}"
@@ -131,15 +128,3 @@ def _lengths(dataset: PartDataset) -> NDArray[np.float64]:
     """Return what errors are divided by, in pixels: the diagonal of the box, or of the image where there is no box."""
     boxes = np.linalg.norm(dataset.boxes[:, 2:], axis=1)
     return np.asarray(np.where(np.isfinite(boxes), boxes, np.linalg.norm(dataset.sizes, axis=1)))
-
-
-def _check_near_box(sample: Sample) -> None:
-    """Raise a DatasetError where a visible part is so far outside the box that one of them must be a mistake."""
-    if sample.box is None or not sample.visible.any():
-        return
-    shares = (sample.points[sample.visible] - sample.box[:2]) / np.array(sample.box[2:])
-    if np.abs(shares - 0.5).max() > 1.5:
-        raise DatasetError(
-            f"{sample.id}: a visible part lies farther outside the bounding box {sample.box} than the box is large; correct "
-            "the part or the box."
-        )

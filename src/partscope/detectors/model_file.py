@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -20,6 +21,7 @@ from safetensors.numpy import save as to_safetensors
 
 from partscope.atomic import atomic_write
 from partscope.errors import ModelFileError
+from partscope.places import read_bytes, shown, url_of
 from partscope.version import __version__
 
 #: Version of the layout. A file with a larger one is refused; raise it when an older partscope would misread a new file.
@@ -213,6 +215,8 @@ def read_model(path: str | Path) -> tuple[Fields, Tensors]:
     ModelFileError: the file is missing, empty, truncated, damaged, not a model file, or made by a newer partscope.
     """
     path = Path(path)
+    if url_of(path) is not None:
+        return _read_remote(path)
     _check_plain(path)
     try:
         with safe_open(path, framework="numpy") as stream:
@@ -234,6 +238,28 @@ def read_model(path: str | Path) -> tuple[Fields, Tensors]:
     if expected != actual:
         damaged(path, "its checksum does not fit its content")
     return Fields(path, document), Tensors(path, arrays)
+
+
+def _read_remote(path: Path) -> tuple[Fields, Tensors]:
+    """Read a model file by way of a copy on this machine: its metadata are read from a file alone."""
+    try:
+        data = read_bytes(path, MAX_BYTES)
+    except FileNotFoundError as error:
+        raise ModelFileError(
+            f"{shown(path)}: there is no such model file; check the address, or fit and save a detector."
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ModelFileError(f"{shown(path)}: the model file cannot be read ({reason}); check it.") from error
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(data)
+        try:
+            document, tensors = read_model(copy)
+        except ModelFileError as error:
+            raise ModelFileError(str(error).replace(str(copy), shown(path))) from error
+    document.path = tensors.path = path
+    return document, tensors
 
 
 def _check_plain(path: Path) -> None:

@@ -32,6 +32,7 @@ from partscope.errors import AnnotationError, DatasetError, ImageError, Partscop
 from partscope.formats.reading import Faults, number, read_mapping, read_rows, relative_name
 from partscope.formats.registry import reader
 from partscope.images import image_size
+from partscope.places import exists, is_file, is_folder
 
 FOLDER_NAME = "CUB_200_2011"
 
@@ -133,11 +134,11 @@ def read_cub(path: str | Path, on_error: str = "raise") -> PartDataset:
 
 def _find_folder(path: Path) -> Path:
     for folder in (path, path / FOLDER_NAME):
-        if (folder / "images.txt").is_file():
+        if is_file(folder / "images.txt"):
             return folder
-    if not path.exists():
+    if not exists(path):
         raise AnnotationError(f"{path}: there is no such folder; check the path.")
-    if not path.is_dir():
+    if not is_folder(path):
         raise AnnotationError(f"{path}: this is a file; give the folder that holds images.txt.")
     raise AnnotationError(
         f"{path}: neither this folder nor {FOLDER_NAME} in it holds images.txt; give the folder that holds it."
@@ -156,13 +157,13 @@ def _read_tables(folder: Path, faults: Faults) -> _Tables:
         parts=parts,
         locations=_read_locations(folder / "parts" / "part_locs.txt", images, parts, faults),
         boxes=read_mapping(boxes_file, 5, "image id, x, y, width and height", _parse_box, faults, images)
-        if boxes_file.exists()
+        if exists(boxes_file)
         else None,
-        labels=_read_labels(labels_file, images, faults) if labels_file.exists() else None,
+        labels=_read_labels(labels_file, images, faults) if exists(labels_file) else None,
         splits=read_mapping(
             splits_file, 2, "image id and 1 (train) or 0 (test)", _parse_split, faults, images
         )
-        if splits_file.exists()
+        if exists(splits_file)
         else None,
     )
 
@@ -224,7 +225,7 @@ def _read_locations(
 def _read_labels(path: Path, images: dict[str, str], faults: Faults) -> dict[str, tuple[int, str]]:
     rows = read_mapping(path, 2, "image id and class id", lambda fields: fields[0], faults, images)
     classes_file = path.with_name("classes.txt")
-    if not classes_file.exists():
+    if not exists(classes_file):
         return rows
     classes = read_mapping(classes_file, 2, "class id and name", lambda fields: fields[0], Faults("raise"))
     labels: dict[str, tuple[int, str]] = {}

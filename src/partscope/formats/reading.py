@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from partscope.dataset import Skipped
 from partscope.errors import AnnotationError, DatasetError, OptionError, PartscopeError
+from partscope.places import read_bytes
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
     AnnotationError: the file is missing, a folder, not permitted, empty or not UTF-8.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors)
+        text = read_bytes(path).decode("utf-8-sig", errors)
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: there is no such file; check the path.") from error
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,67 +29,105 @@ MAPPED_EVERY = 8
 FloatArray = NDArray[np.float64]
 
 
-class Collector:
-    """Takes images one by one and adds them to the statistics of their fold.
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """What the statistics need of one image: the costly part, computed without regard to other images.
+
+    Parameters
+    ----------
+    cells: (M, D) features of background cells.
+    at_parts: (P, D) features at the parts.
+    visible: (P,).
+    shares: (P, 2) the parts' positions as shares of the region that the network saw.
+    unit: (2,) size of that region, divided by the length that errors are measured in.
+    kept: the layers' maps in half precision, where they are to be kept.
+    both: the layers' maps of the image and of its mirror image, where these show what mirroring does.
+    flipped: cells, parts and visibility of the mirror image, where it is learned from.
+    """
+
+    cells: NDArray[np.float32]
+    at_parts: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    shares: FloatArray
+    unit: FloatArray
+    kept: list[Tensor] | None
+    both: tuple[list[Tensor], list[Tensor]] | None
+    flipped: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]] | None
+
+
+def image_features(
+    grids: FeatureGrids,
+    mirror: NDArray[np.intp],
+    flips: str,
+    name: str,
+    seen: View,
+    points: FloatArray,
+    visible: NDArray[np.bool_],
+    length: float,
+    keep: bool,
+) -> ImageFeatures:
+    """Pass an image through the network, and its mirror image where that is learned from.
 
     Parameters
     ----------
     grids: the network's features.
     mirror: (P,) index of the part that each part becomes in a mirrored image.
-    folds: number of groups; image i belongs to the group i mod folds.
-    flips: one of `FLIPS`; with `"all"` each image's mirror image is added to the statistics.
-    memory: bytes of features that may be kept.
-    images: number of images that will come. Where their features would not fit into `memory`, those of evenly spaced
-        images are kept.
+    flips: one of `FLIPS`.
+    name: the image's id, which decides what background cells are taken.
+    seen: the network's input and its place in the image.
+    points: (P, 2) pixels of the image; not looked at where not visible.
+    visible: (P,).
+    length: what errors in this image are divided by, in pixels.
+    keep: whether its maps are kept.
+    """
+    extent = np.array(seen.extent)
+    shares = (np.where(visible[:, None], points, 0.0) - np.array(seen.origin)) / extent
+    # A part may lie a little outside a box.
+    shares = np.clip(shares, 0.0, 1.0)
+    cells = _background(name, grids)
+    maps = [features[0] for features in grids(seen.inputs[None])]
+    own = grids.sample(maps, cells), grids.sample(maps, shares)
+    both = flipped = None
+    if flips == "all" or (flips == "mapped" and _is_mapped(name)):
+        other = [features[0] for features in grids(seen.inputs.flip(-1)[None])]
+        both = (maps, other)
+        if flips == "all":
+            mirrored = np.stack([1 - shares[mirror, 0], shares[mirror, 1]], axis=1)
+            flipped = (grids.sample(other, cells), grids.sample(other, mirrored), visible[mirror])
+    kept = compact(maps) if keep else None
+    return ImageFeatures(*own, visible, shares, extent / length, kept, both, flipped)
+
+
+class Collector:
+    """Takes the features of images one by one and adds them to the statistics of their fold.
+
+    Parameters
+    ----------
+    grids: the network's features.
+    parts: number of parts P.
+    folds: number of groups; the i-th image that comes belongs to the group i mod folds.
     """
 
-    def __init__(
-        self, grids: FeatureGrids, mirror: NDArray[np.intp], folds: int, flips: str, memory: int, images: int
-    ) -> None:
-        self.grids = grids
-        self.statistics = [Statistics.zeros(len(mirror), grids.features) for _ in range(folds)]
+    def __init__(self, grids: FeatureGrids, parts: int, folds: int) -> None:
+        self.statistics = [Statistics.zeros(parts, grids.features) for _ in range(folds)]
         self.mirror_sums = MirrorSums.zeros([channels for channels, _, _ in grids.shapes])
         self.held: list[HeldImage] = []
-        self._mirror = mirror
-        self._flips = flips
-        self._memory = memory
-        self._images = images
         self._count = 0
         self._waiting: list[list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]] = [
             [] for _ in range(folds)
         ]
 
-    def add(
-        self, name: str, seen: View, points: FloatArray, visible: NDArray[np.bool_], length: float
-    ) -> None:
-        """Add an image.
-
-        Parameters
-        ----------
-        name: its id, which decides what background cells are taken.
-        seen: the network's input and its place in the image.
-        points: (P, 2) pixels of the image; not looked at where not visible.
-        visible: (P,).
-        length: what errors in this image are divided by, in pixels.
-        """
+    def add(self, image: ImageFeatures) -> None:
+        """Add an image; the order in which they come decides the group and how the sums are rounded."""
         index, self._count = self._count, self._count + 1
         fold = index % len(self.statistics)
-        extent = np.array(seen.extent)
-        shares = (np.where(visible[:, None], points, 0.0) - np.array(seen.origin)) / extent
-        # A part may lie a little outside a box.
-        shares = np.clip(shares, 0.0, 1.0)
-        cells = _background(name, self.grids)
-        maps = [features[0] for features in self.grids(seen.inputs[None])]
-        self._waiting[fold].append((self.grids.sample(maps, cells), self.grids.sample(maps, shares), visible))
-        if self._keeps(index, maps):
-            self.held.append(HeldImage(index, fold, compact(maps), shares, visible, extent / length))
-        if self._flips == "all" or (self._flips == "mapped" and _is_mapped(name)):
-            flipped = [features[0] for features in self.grids(seen.inputs.flip(-1)[None])]
-            self.mirror_sums.add(maps, flipped)
-        if self._flips == "all":
-            mirrored = np.stack([1 - shares[self._mirror, 0], shares[self._mirror, 1]], axis=1)
-            at_parts = self.grids.sample(flipped, mirrored)
-            self._waiting[fold].append((self.grids.sample(flipped, cells), at_parts, visible[self._mirror]))
+        self._waiting[fold].append((image.cells, image.at_parts, image.visible))
+        if image.kept is not None:
+            self.held.append(HeldImage(index, fold, image.kept, image.shares, image.visible, image.unit))
+        if image.both is not None:
+            self.mirror_sums.add(*image.both)
+        if image.flipped is not None:
+            self._waiting[fold].append(image.flipped)
         if len(self._waiting[fold]) >= BLOCK:
             self._flush(fold)
 
@@ -103,10 +142,19 @@ class Collector:
             self.statistics[fold].add(np.concatenate(cells), np.stack(at_parts), np.stack(visible))
             self._waiting[fold] = []
 
-    def _keeps(self, index: int, maps: list[Tensor]) -> bool:
-        each = sum(2 * features.nelement() for features in maps)
-        every = -(-self._images * each // max(self._memory, 1))
-        return self._memory >= each and index // len(self.statistics) % max(every, 1) == 0
+
+def kept_images(grids: FeatureGrids, images: int, folds: int, memory: int) -> NDArray[np.bool_]:
+    """Return which of so many images have their maps kept, (N,): all, or evenly spaced ones that fit.
+
+    Parameters
+    ----------
+    images: number of images.
+    folds: number of groups; whole rounds of groups are kept.
+    memory: bytes of features that may be kept, in half precision.
+    """
+    each = sum(2 * channels * rows * columns for channels, rows, columns in grids.shapes)
+    every = max(-(-images * each // max(memory, 1)), 1)
+    return np.asarray((memory >= each) & (np.arange(images) // folds % every == 0))
 
 
 def _is_mapped(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Rows that are a fitted detector each: the linear detector, and a channel for each part under the spatial model."""
+"""Rows that are a fitted detector each: the linear detector, and a channel for each part, forward-only or under the spatial model."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ from partscope.reproduce.variants import REGIONS
 #: arrangement, where there is such a row, and with it.
 DETECTOR_ROWS: dict[str, tuple[str, dict[str, Any], str | None, str]] = {
     "channel+arrangement": ("channel", {"centre": "mixture"}, None, "mixture + arrangement"),
+    "activation": (
+        "channel",
+        {"maps": "activation"},
+        "activation centroid",
+        "activation centroid + arrangement",
+    ),
     "linear": ("linear", {}, "linear", "linear + arrangement"),
 }
 

@@ -124,7 +124,8 @@ def measure_table1(
     ----------
     dataset: with the splits `train` and `test`.
     backbone: network, layer, preprocessing.
-    methods: rows beside the priors and Part Transfer: `"channel"` (the paper's), `"channel+arrangement"`, `"linear"`. The
+    methods: rows beside the priors and Part Transfer: `"channel"` (the paper's), `"channel+arrangement"`,
+        `"activation"` (its forward-only form), `"linear"`. The
         ablation is that of the paper's alone.
     limit: training images drawn, stratified by class; None for all.
     random_state: of that draw.

@@ -1,0 +1,63 @@
+"""`partscope merge`: put together what the jobs of a job array have written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partscope.cli.output import Output, check_distinct, check_writable
+from partscope.errors import OptionError
+
+_RESULTS = (".csv", ".json")
+
+
+def merge(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Results of locate (.csv or .json), or linear models of fit; all of one kind.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="The file to write.", show_default=False)],
+) -> None:
+    """Merge the results of shards, in the order of their file names.
+
+    Results of locate become the file that one run would have written. Linear models become one that has learned from all
+    their images.
+    """
+    files = sorted(files, key=lambda file: (file.name, str(file)))
+    check_distinct({**{f"input {i}": file for i, file in enumerate(files, start=1)}, "--out": out})
+    check_writable(out)
+    kinds = {file.suffix.lower() if file.suffix.lower() in _RESULTS else "model" for file in files}
+    if len(kinds) > 1:
+        raise OptionError(
+            f"the files are of different kinds ({', '.join(sorted(kinds))}); merge results with results of one ending, and "
+            "models with models."
+        )
+    kind = kinds.pop()
+    if kind == "model":
+        what = _merge_models(files, out)
+    else:
+        from partscope.formats.merging import merge_coco, merge_csv
+
+        what = f"{(merge_csv if kind == '.csv' else merge_coco)(files, out)} images"
+    Output().line(f"{out}: {what} of {len(files)} files")
+
+
+def _merge_models(files: list[Path], out: Path) -> str:
+    from partscope.detectors import LinearDetector, PartDetector
+
+    detectors = [PartDetector.load(file) for file in files]
+    for file, detector in zip(files, detectors, strict=True):
+        if not isinstance(detector, LinearDetector):
+            raise OptionError(
+                f"{file}: only linear models can be merged, not one of the method {detector.method!r}; fit that one with "
+                "--shard and then once without."
+            )
+    first, *others = [detector for detector in detectors if isinstance(detector, LinearDetector)]
+    first.merge(*others).save(out)
+    return f"a linear model of {len(first.train_ids_)} images"
