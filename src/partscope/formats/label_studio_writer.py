@@ -158,6 +158,31 @@ def _rectangle(box: Sequence[float], size: Sequence[float], label: str, key: str
     return _region(size, key, "rectanglelabels", value)
 
 
+def pre_annotation(
+    predictions: PartPredictions, i: int, size: Sequence[float], model_version: str, label: str = OBJECT
+) -> dict[str, Any]:
+    """Return what was found in image `i` as one prediction of a task: `model_version`, `score` and `result`.
+
+    Parameters
+    ----------
+    predictions: at least i + 1 images.
+    i: the image's row.
+    size: width and height of the upright image in pixels.
+    model_version: how Label Studio calls the set of pre-annotations.
+    label: the class of the rectangle.
+    """
+    shown = predictions.found[i] & predictions.visible[i]
+    results, parent = [], {}
+    if predictions.boxes is not None and np.isfinite(predictions.boxes[i]).all():
+        results.append(_rectangle(predictions.boxes[i].tolist(), size, label, f"{i}"))
+        parent = {"parentID": f"{i}"}
+    for p in np.flatnonzero(shown).tolist():
+        point = _keypoint(predictions.points[i, p].tolist(), size, predictions.parts[p], f"{i}/{p}")
+        results.append({**point, "score": float(predictions.score[i, p]), **parent})
+    score = float(predictions.score[i][shown].mean()) if shown.any() else 0.0
+    return {"model_version": model_version, "score": score, "result": results}
+
+
 def write_predictions_label_studio(
     predictions: PartPredictions,
     sizes: ArrayLike,
@@ -193,15 +218,6 @@ def write_predictions_label_studio(
         raise DatasetError(f"sizes must have shape ({len(predictions)}, 2), not {rows.shape}.")
     tasks = []
     for i, name in enumerate(predictions.ids):
-        size, shown = rows[i].tolist(), predictions.found[i] & predictions.visible[i]
-        results = []
-        parent = {}
-        if predictions.boxes is not None and np.isfinite(predictions.boxes[i]).all():
-            results.append(_rectangle(predictions.boxes[i].tolist(), size, label, f"{i}"))
-            parent = {"parentID": f"{i}"}
-        for p in np.flatnonzero(shown).tolist():
-            point = _keypoint(predictions.points[i, p].tolist(), size, predictions.parts[p], f"{i}/{p}")
-            results.append({**point, "score": float(predictions.score[i, p]), **parent})
         doubt = predictions.doubt[i]
         tasks.append(
             {
@@ -209,13 +225,7 @@ def write_predictions_label_studio(
                     "image": prefix + quote(name),
                     **({"doubt": float(doubt)} if np.isfinite(doubt) else {}),
                 },
-                "predictions": [
-                    {
-                        "model_version": model_version,
-                        "score": float(predictions.score[i][shown].mean()) if shown.any() else 0.0,
-                        "result": results,
-                    }
-                ],
+                "predictions": [pre_annotation(predictions, i, rows[i].tolist(), model_version, label)],
             }
         )
     atomic_write(path.with_suffix(".xml"), label_studio_config(predictions.parts, [label]))

@@ -20,16 +20,20 @@ def read_xml(path: Path) -> ElementTree.Element:
     ------
     AnnotationError: the file is missing, empty or no XML, or has a document type (`<!DOCTYPE`).
     """
-    text = read_text(path)
+    return parse_xml(read_text(path), path)
+
+
+def parse_xml(text: str, what: object) -> ElementTree.Element:
+    """Return the root of a document that is at hand as text; an AnnotationError, as of :func:`read_xml`, names `what`."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise AnnotationError(
-            f"{path}: the file has a document type (<!DOCTYPE), which is refused; remove it."
+            f"{what}: the file has a document type (<!DOCTYPE), which is refused; remove it."
         )
     try:
         # From text: what the file says of its encoding is not asked again.
         return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: this is not valid XML ({error}); correct the file.") from error
+        raise AnnotationError(f"{what}: this is not valid XML ({error}); correct the file.") from error
 
 
 def check_xml_text(*texts: str) -> None:
