@@ -5,7 +5,6 @@ PYTHON ?= python3
 DATA ?=
 ARGS ?=
 JOBS ?= 2
-BENCHMARKS ?= benchmarks/mixture.py benchmarks/gradient_maps.py
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,8 +48,8 @@ format: $(STAMP) ## format the code and apply ruff's safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## run the benchmark scripts, which write their JSON beside them
-	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+bench: $(STAMP) ## run the benchmarks of speed and print one table (ARGS=--again: also what is done)
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean: ## remove caches, builds and demo-output (.venv stays; delete it by hand to start anew)
 	rm -rf build dist demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
