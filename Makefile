@@ -4,7 +4,7 @@
 PYTHON ?= python3
 DATA ?=
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 0
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,8 +21,8 @@ install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the
 demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
-test: $(STAMP) ## the tests, two at a time (JOBS=2), without those marked slow, browser or cluster (ARGS="-k mixture" goes to pytest)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow and not browser and not cluster" $(ARGS)
+test: $(STAMP) ## the tests (JOBS=2: two at a time), without those marked slow, browser or cluster (ARGS="-k mixture" goes to pytest)
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not browser and not cluster" $(ARGS)
 
 test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to test-artefacts/
 	$(BIN)/python -m pytest -m browser --timeout=600 $(ARGS)

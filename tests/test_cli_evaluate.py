@@ -129,11 +129,11 @@ def test_wrong_sigmas(tiny_cub: Path, capsys: Capture, text: str, word: str) -> 
 
 def test_data_without_boxes_has_no_prior_in_the_box(tiny_cub: Path, capsys: Capture) -> None:
     model = model_file(tiny_cub, "--method", "prior")
+    needs = model_file(tiny_cub, "--method", "transfer")
     (tiny_cub / "bounding_boxes.txt").unlink()
     ran = run(capsys, "evaluate", model, tiny_cub, "--json", "-")
     assert ran.code == 0, ran.err
     assert [row["region"] for row in ran.json["rows"]] == ["image", "image"]
-    needs = model_file(tiny_cub, "--method", "transfer")
     ran = run(capsys, "evaluate", needs, tiny_cub)
     assert ran.code == 2
     assert "bounding box" in ran.error
