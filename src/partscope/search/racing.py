@@ -46,9 +46,9 @@ def looks(images: int) -> list[int]:
     return sizes
 
 
-def sample_order(images: int) -> IntArray:
-    """Return the order in which N images are sampled, by position."""
-    order: IntArray = np.random.default_rng(SEED).permutation(images)
+def sample_order(images: int, purpose: int = 0) -> IntArray:
+    """Return the order in which N images are sampled, by position; those of different purposes are independent."""
+    order: IntArray = np.random.default_rng((SEED, purpose)).permutation(images)
     return order
 
 
@@ -74,11 +74,9 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
     # By the size of a sample; below three images no channel is dropped.
     quantile = np.full(images + 1, np.inf)
     quantile[3:] = stats.t.ppf(1 - level, np.arange(3, images + 1) - 1)
-    chosen = tally.known.copy()  # what was not drawn at random
-    find_champions(tally, guide, order)
-    drawn = tally.known.copy()
+    find_champions(tally, guide)
     exclude_easy(tally, guide, FIRST_LOOK)
-    chosen |= tally.known & ~drawn
+    chosen = tally.known.copy()  # outside the population that is sampled from here on
     racing = tally.open()
     compared = 0
     for size in sizes:
@@ -101,23 +99,23 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
     return compared
 
 
-def find_champions(tally: Tally, guide: Guide, order: IntArray) -> None:
-    """Complete for each part the channels that look best on a sample of the images: they set the first limits.
+def find_champions(tally: Tally, guide: Guide) -> None:
+    """Complete for each part the channels that look best on a few images: they set the first limits.
 
-    Parameters
-    ----------
-    order: in which images are sampled, see :func:`sample_order`.
+    The images are drawn independently of the race's: on the images that they were chosen on, champions look better than they
+    are, and what is compared with them worse.
     """
     shown = tally.shown[:, None]
     costs = np.where(shown, guide.costs(), np.inf)
     candidates = _leaders(costs, CANDIDATES * tally.top)
     some = np.zeros(len(tally.known), dtype=bool)
-    some[order[:PLAY_OFF]] = True
+    some[sample_order(len(some), purpose=1)[:PLAY_OFF]] = True
     before = tally.known.copy()
     tally.look(some[:, None] & candidates)
     pairs = shown & candidates
     estimate, _, _ = estimates(tally, guide, pairs, tally.known & ~before)
     tally.finish(_leaders(np.where(pairs, estimate, np.inf), tally.top))
+    guide.measure_images()
     guide.learn()
 
 
