@@ -26,14 +26,21 @@ def marked(seed: int, count: int, hidden: float = 0.2) -> PartDataset:
 
 
 def table(
-    seed: int, data: PartDataset, channels: int, missing: float = 0.3, spread: float = 0.5, rounded: bool = False
+    seed: int,
+    data: PartDataset,
+    channels: int,
+    missing: float = 0.3,
+    spread: float = 0.5,
+    rounded: bool = False,
 ) -> np.ndarray:
     """Centres (N, K, 2): each channel follows a part at its own distance; `rounded` ones, in pixels, make ties."""
     rng = np.random.default_rng(seed + 1)
     images = len(data)
     part = rng.integers(0, 3, channels)
     noise = rng.uniform(0.02, spread, channels)
-    centres = data.points[:, part] + rng.normal(size=(images, channels, 2)) * noise[:, None] * data.sizes[:, None]
+    centres = (
+        data.points[:, part] + rng.normal(size=(images, channels, 2)) * noise[:, None] * data.sizes[:, None]
+    )
     centres = np.clip(centres, 0, data.sizes[:, None])
     if rounded:
         centres = np.round(centres / 10) * 10

@@ -28,7 +28,9 @@ def nothing_known(centres: np.ndarray) -> Screening:
     return Screening(np.full_like(centres, np.nan), np.zeros(centres.shape[:2], dtype=bool))
 
 
-def tally_of(data: PartDataset, centres: np.ndarray, screening: Screening, rule: str = "squared", top: int = 1) -> Tally:
+def tally_of(
+    data: PartDataset, centres: np.ndarray, screening: Screening, rule: str = "squared", top: int = 1
+) -> Tally:
     return Tally(RecordedCells(centres), Charges(data, rule), screening.silent, top)
 
 
@@ -127,12 +129,14 @@ def test_winners_are_lost_no_more_often_than_the_risk_says() -> None:
         data = marked(seed, 40)
         centres = table(seed, data, 12, spread=0.1, missing=0.0)
         expected = rank_channels(centres, data)
-        found, search = search_cells(RecordedCells(centres), data, nothing_known(centres), "racing", delta=0.2)
+        found, search = search_cells(
+            RecordedCells(centres), data, nothing_known(centres), "racing", delta=0.2
+        )
         lost += bool((found.best != expected.best).any())
         compared += search.compared
     assert compared > 250
-    # 30 races at a risk of 0.2 lose 6 on average if the bound is tight; 12 or more have a probability of 1 %.
-    assert lost < 12
+    # 30 races at a risk of 0.2 lose 6 on average if the bound is tight, and 2 were lost.
+    assert lost <= 6
 
 
 def test_looks_grow_to_most_of_the_images() -> None:
@@ -142,7 +146,7 @@ def test_looks_grow_to_most_of_the_images() -> None:
     assert sample_order(50).tolist() != sample_order(50, purpose=1).tolist()
 
 
-def test_estimates_are_those_of_a_difference_estimator_written_out() -> None:
+def test_estimates_are_those_of_a_ratio_estimator_written_out() -> None:
     data = marked(5, 30)
     centres = table(5, data, 8)
     screening = screened(5, centres, known=0.0)
@@ -164,11 +168,12 @@ def test_estimates_are_those_of_a_difference_estimator_written_out() -> None:
         guess = guide.charges(k)[:, p]
         here = [i for i in shown if drawn[i, k]]
         rest = [i for i in shown if not tally.known[i, k]]
-        residual = [true[i] - guess[i] for i in here]
-        total = sum(true[i] for i in shown if i not in rest) + sum(guess[i] + np.mean(residual) for i in rest)
+        ratio = sum(true[i] for i in here) / sum(guess[i] for i in here)
+        total = sum(true[i] for i in shown if i not in rest) + ratio * sum(guess[i] for i in rest)
         assert_allclose(estimate[p, k], total / len(shown))
         assert count[p, k] == len(here)
-        variance = np.var(residual, ddof=1) * (1 / len(here) + 1 / len(rest))
+        square = sum((true[i] - ratio * guess[i]) ** 2 for i in here) / (len(here) - 1)
+        variance = square * (1 / len(here) + 1 / len(rest))
         assert_allclose(error[p, k], len(rest) * np.sqrt(variance) / len(shown))
 
 

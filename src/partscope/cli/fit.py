@@ -24,7 +24,12 @@ _PANEL = "Options of --method channel"
 _LINEAR = "Options of --method linear"
 
 #: Folders of what the channel detector's fit keeps as it goes.
-_SCANS = ("shortlist", *(f"screening-{region}" for region in ("image", "mask", "crop")), "centres", "evidence")
+_SCANS = (
+    "shortlist",
+    *(f"screening-{region}" for region in ("image", "mask", "crop")),
+    "centres",
+    "evidence",
+)
 
 
 def fit(

@@ -93,7 +93,10 @@ Shortlist = Annotated[
 Delta = Annotated[
     float | None,
     typer.Option(
-        "--delta", metavar="P", help="Risk of racing that a part's best channel is lost; 0.05 by default.", show_default=False
+        "--delta",
+        metavar="P",
+        help="Risk of racing that a part's best channel is lost; 0.05 by default.",
+        show_default=False,
     ),
 ]
 Top = Annotated[
@@ -225,7 +228,9 @@ def check_search(
     )
     for flag, value in (("--shortlist", shortlist), ("--delta", delta), ("--top", top)):
         if value is not None and flag not in uses:
-            raise OptionError(f"the {search or 'shortlist'} search does not use {flag}; leave one of the two out.")
+            raise OptionError(
+                f"the {search or 'shortlist'} search does not use {flag}; leave one of the two out."
+            )
 
 
 def limit_notes(limit: int | None, drawn: int) -> list[str]:

@@ -76,7 +76,16 @@ def run_variants(
         specs = list(dict.fromkeys(variant.spec for variant in group))
         rank = _dropping if search in DROPPING else _scanning
         rankings = rank(
-            train, backbone, group, specs, search, shortlist, place, seen=seen, on_error=on_error, progress=progress
+            train,
+            backbone,
+            group,
+            specs,
+            search,
+            shortlist,
+            place,
+            seen=seen,
+            on_error=on_error,
+            progress=progress,
         )
         winners = sorted({int(k) for ranking in rankings.values() for k in ranking.best if k >= 0})
         tested = scan(
