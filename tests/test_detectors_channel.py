@@ -409,7 +409,11 @@ def test_the_cut_is_the_backbones_unless_given(train: PartDataset) -> None:
         ({"sigma": -1.0}, OptionError, "sigma must be positive"),
         ({"rule": "max"}, OptionError, "rule must be one of squared, mean, median, not 'max'"),
         ({"normalise": "eyes"}, OptionError, "normalise must be one of box, image, none, not 'eyes'"),
-        ({"search": "random"}, OptionError, "search must be one of shortlist, exhaustive, not 'random'"),
+        (
+            {"search": "random"},
+            OptionError,
+            "search must be one of shortlist, exhaustive, bounded, racing, not 'random'",
+        ),
         ({"shortlist": 0}, OptionError, "at least 1 channel per part, not 0"),
         ({"layer": "0"}, OptionError, "layer is given by the Backbone object"),
         ({"input_size": 64}, OptionError, "input_size is given by the Backbone object"),

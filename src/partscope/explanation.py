@@ -33,12 +33,14 @@ class PartChannel:
     strength: of the linear detector, the sum of its weights' magnitudes times its standard deviation in the background, with
         the sign of the weight at the cell itself; None of the channel detector.
     cost: of the channel detector, what the selection minimised; None of the linear detector.
+    complete: False where the search dropped the channel and `cost` is a lower bound.
     """
 
     layer: str
     channel: int
     strength: float | None = None
     cost: float | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,12 @@ def strongest_channels(detector: PartDetector, part: str, count: int = 10) -> tu
         )
     if isinstance(detector, ChannelDetector):
         return tuple(
-            PartChannel(detector.backbone_.layer, int(one["channel"]), cost=float(one["cost"]))
+            PartChannel(
+                detector.backbone_.layer,
+                int(one["channel"]),
+                cost=float(one["cost"]),
+                complete=bool(one["complete"]),
+            )
             for one in detector.ranking_.top(part, count)
         )
     raise OptionError(

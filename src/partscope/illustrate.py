@@ -71,7 +71,7 @@ def pictures_of(table: Table1, outcome: Outcome) -> list[Picture]:
         Picture(
             "Ranking of channels",
             figure_ranking(
-                ranking.cost[shown],
+                np.where(ranking.exact, ranking.cost, np.nan)[shown],
                 [part for part, known in zip(ranking.parts, shown, strict=True) if known],
                 channels=ranking.channels.tolist(),
             ),

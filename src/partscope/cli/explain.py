@@ -121,7 +121,11 @@ def _check_figure(out: Path) -> None:
 
 
 def _record(rank: int, one: PartChannel) -> dict[str, Any]:
-    worth = {"strength": one.strength} if one.strength is not None else {"cost": one.cost}
+    worth = (
+        {"strength": one.strength}
+        if one.strength is not None
+        else {"cost": one.cost, "complete": one.complete}
+    )
     return {"rank": rank, "layer": one.layer, "channel": one.channel, **worth}
 
 
@@ -154,7 +158,9 @@ def _show(output: Output, rows: dict[str, tuple[PartChannel, ...]], title: str) 
             str(rank),
             one.layer,
             str(one.channel),
-            f"{one.strength:+.3f}".replace("-", "−") if one.strength is not None else f"{one.cost:.4g}",
+            f"{one.strength:+.3f}".replace("-", "−")
+            if one.strength is not None
+            else f"{'' if one.complete else '≥ '}{one.cost:.4g}",
         ]
         for part, found in rows.items()
         for rank, one in enumerate(found, 1)

@@ -24,7 +24,12 @@ _PANEL = "Options of --method channel"
 _LINEAR = "Options of --method linear"
 
 #: Folders of what the channel detector's fit keeps as it goes.
-_SCANS = ("shortlist", "centres", "evidence")
+_SCANS = (
+    "shortlist",
+    *(f"screening-{region}" for region in ("image", "mask", "crop")),
+    "centres",
+    "evidence",
+)
 
 
 def fit(
@@ -128,6 +133,8 @@ def fit(
     ] = None,
     search: options.Search = None,
     shortlist: options.Shortlist = None,
+    delta: options.Delta = None,
+    top: options.Top = None,
     scan_folder: Annotated[
         Path | None,
         typer.Option(
@@ -229,6 +236,8 @@ def fit(
         "sigma": sigma,
         "search": search,
         "shortlist": shortlist,
+        "delta": delta,
+        "top": top,
         "scan_folder": scan_folder,
         "layers": _listed(layers),
         "context": _listed(context),
@@ -295,14 +304,14 @@ def unfitted(method: str | None, given: dict[str, Any]) -> PartDetector:
             here = [option for option in known if option in inspect.signature(fit).parameters]
             has = f"its options are {', '.join(map(_flag, here))}" if here else "it has no options"
             raise OptionError(f"the method {method!r} does not use {_flag(name)}; {has}.")
-    options.check_search(given.get("search"), given.get("shortlist"))
+    options.check_search(given.get("search"), given.get("shortlist"), given.get("delta"), given.get("top"))
     detector = cls(**given)
     if "centre" in known:
         # The other fields are given so that a wrong one is refused before the data is read.
         spec = detector._spec(0.5)
         for name in {"quantile", "sigma"} & set(given) - set(spec.options):
             raise OptionError(f"the centre {spec.centre!r} does not use {_flag(name)}; leave it out.")
-        for name in sorted({"search", "shortlist", "reduction"} & set(given)):
+        for name in sorted({"search", "shortlist", "delta", "top", "reduction"} & set(given)):
             if spec.maps != "gradient":
                 raise OptionError(
                     f"activations of all channels come from one pass, so --maps {spec.maps} does not use {_flag(name)}; "
@@ -343,7 +352,8 @@ def _flag(name: str) -> str:
 
 
 def _scan_files(folder: Path) -> list[Path]:
-    return [file for part in _SCANS for file in (folder / part).glob("block-*.safetensors")]
+    kinds = ("block-*.safetensors", "cells-*.safetensors")
+    return [file for part in _SCANS for kind in kinds for file in (folder / part).glob(kind)]
 
 
 def _hint(folder: Path | None) -> str:

@@ -11,6 +11,7 @@ from partscope.cli.tables import skipped_rows
 if TYPE_CHECKING:
     from partscope.dataset import PartDataset
     from partscope.detectors import PartDetector
+    from partscope.search import Search
 
 
 def selected_channels(detector: PartDetector) -> list[dict[str, Any]]:
@@ -53,6 +54,21 @@ def shared_channels_of(detector: PartDetector) -> dict[int, tuple[str, ...]]:
     ranking = getattr(detector, "ranking_", None)
     groups = {} if ranking is None else shared_channels(ranking)
     return {channel: parts for channel, parts in groups.items() if len(parts) > 1}
+
+
+def searched(search: Search) -> str:
+    """Return one sentence about what a search that drops channels saved, and at what risk."""
+    text = (
+        f"{search.method} search: {search.maps:,} of {search.exhaustive_maps:,} gradient maps and {search.forwards:,} "
+        f"forward passes, {search.saved:.1%} of the maps saved; told the answer, at most {search.ceiling:.1%} could be; "
+        f"{search.silent / max(1, search.exhaustive_maps):.0%} of them were known to be empty from the forward pass"
+    )
+    if search.delta is None:
+        return f"{text}; the best {search.top} of each part are exact."
+    return (
+        f"{text}; risk δ = {search.delta:g} that a part's best channel is lost, {search.compared:,} comparisons of a "
+        f"channel with a part's best, at up to {search.looks} looks."
+    )
 
 
 def show_fitted(output: Output, detector: PartDetector, drawn: PartDataset, out: Path) -> None:
@@ -105,6 +121,9 @@ def show_fitted(output: Output, detector: PartDetector, drawn: PartDataset, out:
             f"{compared} channels compared; cost: {detector.rule} distance by {detector.normalise}; missing: images in "
             "which the channel has no centre."
         )
+        search = getattr(detector, "search_", None)
+        if search is not None:
+            output.line(searched(search))
     else:
         prior = detector.prior_
         output.table(
@@ -117,6 +136,11 @@ def show_fitted(output: Output, detector: PartDetector, drawn: PartDataset, out:
             ],
             "Median positions, relative to the image",
         )
+
+
+def _search_counts(detector: PartDetector) -> dict[str, Any] | None:
+    search = getattr(detector, "search_", None)
+    return None if search is None else search.as_dict()
 
 
 def fitted_document(
@@ -137,6 +161,7 @@ def fitted_document(
         "data": {"name": drawn.name, "split": split, "limit": limit, "seed": seed},
         "channels": selected_channels(detector) or strongest_channels_of(detector),
         "shared": shared_channels_of(detector),
+        "search": _search_counts(detector),
         "train_ids": detector.train_ids_,
         "skipped": skipped_rows((*drawn.skipped, *detector.skipped_)),
         "settings": detector.get_params(deep=False),

@@ -75,8 +75,9 @@ Search = Annotated[
     str | None,
     typer.Option(
         "--search",
-        metavar="shortlist|exhaustive",
-        help="Gradients for a shortlist of channels (the default), or for all as in the paper.",
+        metavar="shortlist|exhaustive|bounded|racing",
+        help="Gradients for a shortlist of channels (the default), or for all as in the paper; bounded finds what exhaustive "
+        "does with a fraction of them, racing too but for a risk.",
         show_default=False,
     ),
 ]
@@ -86,6 +87,24 @@ Shortlist = Annotated[
         "--shortlist",
         metavar="N",
         help="Channels per part on the shortlist; 4 by default.",
+        show_default=False,
+    ),
+]
+Delta = Annotated[
+    float | None,
+    typer.Option(
+        "--delta",
+        metavar="P",
+        help="Risk of racing that a part's best channel is lost; 0.05 by default.",
+        show_default=False,
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        "--top",
+        metavar="M",
+        help="Channels per part whose costs bounded and racing complete; 1 by default.",
         show_default=False,
     ),
 ]
@@ -198,12 +217,20 @@ def learning_split(dataset: PartDataset, split: str) -> PartDataset:
     return dataset
 
 
-def check_search(search: str | None, shortlist: int | None) -> None:
-    """Raise an OptionError for a length of the shortlist where the search makes none."""
+def check_search(
+    search: str | None, shortlist: int | None, delta: float | None = None, top: int | None = None
+) -> None:
+    """Raise an OptionError for an option that the search does not use."""
     from partscope.errors import OptionError
 
-    if search == "exhaustive" and shortlist is not None:
-        raise OptionError("the exhaustive search does not use --shortlist; leave one of the two out.")
+    uses = {"exhaustive": (), "bounded": ("--top",), "racing": ("--top", "--delta")}.get(
+        search or "shortlist", ("--shortlist",)
+    )
+    for flag, value in (("--shortlist", shortlist), ("--delta", delta), ("--top", top)):
+        if value is not None and flag not in uses:
+            raise OptionError(
+                f"the {search or 'shortlist'} search does not use {flag}; leave one of the two out."
+            )
 
 
 def limit_notes(limit: int | None, drawn: int) -> list[str]:

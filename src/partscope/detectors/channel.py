@@ -24,16 +24,20 @@ from partscope.detectors.channel_arrangement import (
     learn_arrangement,
     selected_channels,
 )
+from partscope.detectors.channel_search import (
+    CHANNEL_SEARCHES,
+    check_channel_search,
+    rank_training_channels,
+)
 from partscope.detectors.linear_options import ARRANGEMENTS
 from partscope.detectors.located import Located
 from partscope.detectors.model_file import Fields, Tensors
 from partscope.detectors.networks import make_backbone, restore_backbone
 from partscope.detectors.queries import Box
 from partscope.detectors.registry import register_detector
-from partscope.errors import DatasetError, ModelFileError, OptionError
-from partscope.scan import scan
-from partscope.selection import NORMALISERS, RULES, Ranking, rank_channels
-from partscope.shortlist import SEARCHES, shortlist_channels
+from partscope.errors import ModelFileError, OptionError
+from partscope.search import Search
+from partscope.selection import NORMALISERS, RULES, Ranking, ranking_order
 from partscope.views import View, needs_box, region_box, view
 
 
@@ -66,12 +70,15 @@ class ChannelDetector(PartDetector):
     quantile: cut of `mixture` and `centroid`; by default the backbone's (`Backbone.cut`) for gradients, none for activations.
     sigma: of `smoothed`, in pixels of the map: those of the network's input, or cells of the layer's grid for activations.
     search: `"shortlist"` computes gradients for the channels whose *activation* centres rank among the best of some part
-        alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does. Not looked at where the
-        maps are activations: all channels are compared then.
+        alone (see :mod:`partscope.shortlist`), `"exhaustive"` for all channels, as the paper does. `"bounded"` finds
+        what `"exhaustive"` finds with a fraction of the gradients, `"racing"` does but for a risk of `delta` (see
+        :mod:`partscope.search`). Not looked at where the maps are activations: all channels are compared then.
     shortlist: channels kept per part by the shortlist.
     arrangement: `"none"`, the paper's: each part for itself; or `"exemplars"`, which costs `fit` one more pass over the
         images, with the gradients of the selected channels.
     maps: `"gradient"` (the paper's), `"activation"`, or `"upsampled"`: activations interpolated to a finer grid.
+    delta: risk of `search="racing"` that a winner is lost.
+    top: channels per part whose costs are complete after `"bounded"` and `"racing"`; of the others a lower bound is known.
     scan_folder: where `fit` keeps the centres as it goes, so that a killed fit can be continued; in memory by default.
 
     Attributes
@@ -79,6 +86,7 @@ class ChannelDetector(PartDetector):
     backbone_: the backbone.
     spec_: how a channel becomes a point, every default filled in.
     ranking_: the candidate channels of each part with their costs.
+    search_: what a `"bounded"` or `"racing"` search cost; None after the others, and of a detector from a file.
     channels_: the selected channel of each part, by name; a part that no training image shows is missing.
     arrangement_: the spatial model, or None.
 
@@ -92,6 +100,7 @@ class ChannelDetector(PartDetector):
     ranking_: Ranking
     channels_: dict[str, int]
     arrangement_: Arrangement | None
+    search_: Search | None
 
     def __init__(
         self,
@@ -111,6 +120,8 @@ class ChannelDetector(PartDetector):
         arrangement: str = "none",
         scan_folder: str | Path | None = None,
         maps: str = "gradient",
+        delta: float = 0.05,
+        top: int = 1,
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -128,6 +139,8 @@ class ChannelDetector(PartDetector):
         self.arrangement = arrangement
         self.scan_folder = scan_folder
         self.maps = maps
+        self.delta = delta
+        self.top = top
 
     @property
     def needs_box(self) -> bool:
@@ -147,58 +160,31 @@ class ChannelDetector(PartDetector):
         for what, value, known in (
             ("rule", self.rule, RULES),
             ("normalise", self.normalise, NORMALISERS),
-            ("search", self.search, SEARCHES),
+            ("search", self.search, CHANNEL_SEARCHES),
             ("arrangement", self.arrangement, ARRANGEMENTS),
         ):
             if value not in known:
                 raise OptionError(f"{what} must be one of {', '.join(known)}, not {value!r}.")
+        check_channel_search(self)
         backbone = make_backbone(self.backbone, self.layer, self.input_size, self.weights)
         spec = self._spec(backbone.cut)
         folder = None if self.scan_folder is None else Path(self.scan_folder)
-        candidates = np.arange(backbone.channels)
-        if self.search == "shortlist" and self.maps == "gradient":
-            candidates = shortlist_channels(
-                dataset,
-                backbone,
-                self.shortlist,
-                regions=(self.region,),
-                rule=self.rule,
-                normalise=self.normalise,
-                folder=None if folder is None else folder / "shortlist",
-                on_error=on_error,
-                progress=progress,
-            )
-        scanned = scan(
-            dataset,
-            backbone,
-            [spec],
-            channels=candidates.tolist(),
-            folder=None if folder is None else folder / "centres",
-            on_error=on_error,
-            progress=progress,
-            description=f"{'gradients' if self.maps == 'gradient' else 'activations'} of {len(candidates)} channels",
+        found = rank_training_channels(
+            self, dataset, backbone, spec, folder=folder, on_error=on_error, progress=progress
         )
-        usable = scanned.succeeded
-        if not len(usable):
-            raise DatasetError(
-                f"{dataset.name}: not one training image could be read; the first: {scanned.failures[0].reason}"
-            )
-        self._check_shown(dataset[usable])
-        self.skipped_ = scanned.failures
+        failed = {item.id for item in found.failures}
+        usable = dataset[np.array([i for i, name in enumerate(dataset.ids) if name not in failed])]
+        self._check_shown(usable)
+        self.skipped_ = found.failures
         self.backbone_ = backbone
         self.spec_ = spec
-        self.ranking_ = rank_channels(
-            scanned.of(spec)[usable],
-            dataset[usable],
-            channels=candidates,
-            rule=self.rule,
-            normalise=self.normalise,
-        )
+        self.ranking_ = found.ranking
+        self.search_ = found.search
         self._select()
         self.arrangement_ = None
         if self.arrangement == "exemplars":
             place = None if folder is None else folder / "evidence"
-            self.arrangement_ = learn_arrangement(self, dataset[usable], folder=place, progress=progress)
+            self.arrangement_ = learn_arrangement(self, usable, folder=place, progress=progress)
 
     def _select(self) -> None:
         winners = zip(self.ranking_.parts, self.ranking_.best.tolist(), strict=True)
@@ -276,6 +262,8 @@ class ChannelDetector(PartDetector):
             "missing": ranking.missing,
             "images": ranking.images,
         }
+        if ranking.complete is not None:
+            tensors["complete"] = ranking.complete
         config = {"backbone": self.backbone_.describe(), "quantile": self.spec_.quantile}
         if self.arrangement_ is not None:
             arrays, config["arrangement"] = self.arrangement_.state()
@@ -295,13 +283,15 @@ class ChannelDetector(PartDetector):
                 f"{config.path}: the model names channels that the layer does not have; copy the file again, or fit and "
                 "save the detector again."
             )
-        order = np.stack([np.lexsort((channels, row)) for row in np.nan_to_num(cost, nan=np.inf)])
+        complete = tensors.take("complete", (len(channels),), np.bool_) if "complete" in tensors else None
+        order = ranking_order(cost, channels, complete)
         if isinstance(self.backbone, Backbone):
             # An object in place of a name brings these with it; a later fit would refuse both.
             self.layer = self.input_size = self.weights = None
         self.backbone_ = backbone
         self.spec_ = spec
-        self.ranking_ = Ranking(self.parts_, channels, cost, order, missing, images)
+        self.ranking_ = Ranking(self.parts_, channels, cost, order, missing, images, complete)
+        self.search_ = None
         self._select()
         self.arrangement_ = None
         if "arrangement" in config:

@@ -89,5 +89,9 @@ def _show(axes: Axes, field: NDArray[np.float64], one: Explanation) -> None:
 
 
 def _name(channel: PartChannel) -> str:
-    worth = f"{channel.strength:+.2f}" if channel.strength is not None else f"cost {channel.cost:.3g}"
+    worth = (
+        f"{channel.strength:+.2f}"
+        if channel.strength is not None
+        else f"cost {'' if channel.complete else '≥ '}{channel.cost:.3g}"
+    )
     return f"{channel.layer}\nchannel {channel.channel}: {worth}"

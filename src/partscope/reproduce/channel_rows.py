@@ -21,6 +21,7 @@ from partscope.predictions import PartPredictions
 from partscope.prior import StaticPrior
 from partscope.reproduce.variants import Variant
 from partscope.scan import Scan, scan
+from partscope.search import DROPPING, search_channels
 from partscope.selection import Ranking, rank_channels
 from partscope.shortlist import SEARCHES, shortlist_channels
 
@@ -63,8 +64,8 @@ def run_variants(
     ------
     As :func:`partscope.scan.scan` and :func:`partscope.selection.rank_channels`.
     """
-    if search not in SEARCHES:
-        raise OptionError(f"search must be one of {', '.join(SEARCHES)}, not {search!r}.")
+    if search not in (*SEARCHES, *DROPPING):
+        raise OptionError(f"search must be one of {', '.join((*SEARCHES, *DROPPING))}, not {search!r}.")
     prior = StaticPrior.fit(train)
     outcomes: dict[str, Outcome] = {}
     for seen in ("image", "crop"):
@@ -72,39 +73,20 @@ def run_variants(
         if not group:
             continue
         place = None if folder is None else folder / seen
-        channels = np.arange(backbone.channels)
-        if search == "shortlist":
-            channels = shortlist_channels(
-                train,
-                backbone,
-                shortlist,
-                regions=(seen,),
-                folder=None if place is None else place / "shortlist",
-                on_error=on_error,
-                progress=progress,
-            )
         specs = list(dict.fromkeys(variant.spec for variant in group))
-        scanned = scan(
+        rank = _dropping if search in DROPPING else _scanning
+        rankings = rank(
             train,
             backbone,
+            group,
             specs,
-            channels=channels.tolist(),
-            folder=None if place is None else place / "train",
+            search,
+            shortlist,
+            place,
+            seen=seen,
             on_error=on_error,
             progress=progress,
-            description=f"train, {seen}, {len(channels)} channels",
         )
-        usable = scanned.succeeded
-        rankings = {
-            variant.name: rank_channels(
-                scanned.of(variant.spec)[usable],
-                train[usable],
-                channels=channels,
-                rule=variant.rule,
-                normalise=variant.normalise,
-            )
-            for variant in group
-        }
         winners = sorted({int(k) for ranking in rankings.values() for k in ranking.best if k >= 0})
         tested = scan(
             test,
@@ -140,6 +122,85 @@ def run_variants(
                 ),
             )
     return [outcomes[variant.name] for variant in variants]
+
+
+def _dropping(
+    train: PartDataset,
+    backbone: Backbone,
+    group: Sequence[Variant],
+    specs: Sequence[CentreSpec],
+    search: str,
+    _: int,
+    place: Path | None,
+    *,
+    seen: str,
+    on_error: str,
+    progress: bool,
+) -> dict[str, Ranking]:
+    """One search for each variant. With a folder they share what they have looked at."""
+    return {
+        variant.name: search_channels(
+            train,
+            backbone,
+            variant.spec,
+            search,
+            shared=specs,
+            rule=variant.rule,
+            normalise=variant.normalise,
+            folder=None if place is None else place / "search",
+            on_error=on_error,
+            progress=progress,
+        ).ranking
+        for variant in group
+    }
+
+
+def _scanning(
+    train: PartDataset,
+    backbone: Backbone,
+    group: Sequence[Variant],
+    specs: Sequence[CentreSpec],
+    search: str,
+    shortlist: int,
+    place: Path | None,
+    *,
+    seen: str,
+    on_error: str,
+    progress: bool,
+) -> dict[str, Ranking]:
+    """One scan of all channels, or of a shortlist, for all variants."""
+    channels = np.arange(backbone.channels)
+    if search == "shortlist":
+        channels = shortlist_channels(
+            train,
+            backbone,
+            shortlist,
+            regions=(seen,),
+            folder=None if place is None else place / "shortlist",
+            on_error=on_error,
+            progress=progress,
+        )
+    scanned = scan(
+        train,
+        backbone,
+        specs,
+        channels=channels.tolist(),
+        folder=None if place is None else place / "train",
+        on_error=on_error,
+        progress=progress,
+        description=f"train, {seen}, {len(channels)} channels",
+    )
+    usable = scanned.succeeded
+    return {
+        variant.name: rank_channels(
+            scanned.of(variant.spec)[usable],
+            train[usable],
+            channels=channels,
+            rule=variant.rule,
+            normalise=variant.normalise,
+        )
+        for variant in group
+    }
 
 
 def predictions_of(tested: Scan, spec: CentreSpec, ranking: Ranking) -> PartPredictions:

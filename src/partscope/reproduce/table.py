@@ -192,7 +192,7 @@ def measure_table1(
         "training images drawn with seed": random_state,
         "test images": len(test),
         "cut": backbone.cut,
-        "search": search if search == "exhaustive" else f"shortlist of {shortlist} per part",
+        "search": f"shortlist of {shortlist} per part" if search == "shortlist" else search,
         "notes": list(dataset.notes),
     }
     return Table1(train, test, backbone, baselines, outcomes, settings, ablation, detectors)

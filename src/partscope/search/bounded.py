@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from partscope.search.exclusion import exclude
 from partscope.search.guide import Guide
-from partscope.search.racing import find_champions, race, sample_order
+from partscope.search.racing import find_champions, race
 from partscope.search.tally import Tally
 
 #: Risk of the race that finds the probable winners; the answer does not depend on it.
@@ -20,7 +20,7 @@ def bounded_search(tally: Tally, guide: Guide) -> int:
     """Make the `top` best channels of every part complete and exclude all others; returns the race's comparisons."""
     compared = 0
     if tally.charges.rule == "median":
-        find_champions(tally, guide, sample_order(len(tally.known)))
+        find_champions(tally, guide)
     else:
         compared = race(tally, guide, RISK)
     exclude(tally, guide)

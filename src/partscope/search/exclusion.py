@@ -25,6 +25,7 @@ def exclude(tally: Tally, guide: Guide, pairs: BoolArray | None = None) -> None:
     guide: which images come first.
     pairs: (P, K) what is to be decided, everything by default.
     """
+    guide.measure_images()
     guide.learn()
     while True:
         left = tally.open() if pairs is None else tally.open() & pairs

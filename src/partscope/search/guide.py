@@ -63,18 +63,27 @@ class Guide:
         images = tally.charges.images
         return np.where(images[:, None] > 0, total / np.maximum(images, 1)[:, None], np.nan)
 
+    def measure_images(self) -> None:
+        """Take the complete channels that there are now for the mean charge of each image.
+
+        Not in the middle of a race: which channels are completed there depends on the sample, and in the sample they look
+        better than elsewhere.
+        """
+        tally = self._tally
+        live = tally.known & ~self._screening.silent
+        complete = np.flatnonzero(tally.complete & live.any(axis=0)).tolist()
+        total = np.zeros(self._mean.shape)
+        for k in complete:
+            total += np.where(live[:, k, None], tally.charges_of(k), 0.0)
+        self._mean = total / np.maximum(live[:, complete].sum(axis=1), 1)[:, None]
+
     def learn(self) -> None:
         """Fit the coefficients to what is known by now."""
         tally, visible = self._tally, self._tally.charges.visible
         live = tally.known & ~self._screening.silent
         looked_at = live.any(axis=0)
-        complete = np.flatnonzero(tally.complete & looked_at).tolist()
-        if not complete:
+        if not looked_at.any():
             return
-        total = np.zeros(self._mean.shape)
-        for k in complete:
-            total += np.where(live[:, k, None], tally.charges_of(k), 0.0)
-        self._mean = total / np.maximum(live[:, complete].sum(axis=1), 1)[:, None]
         parts = visible.shape[1]
         gram, right = np.zeros((parts, 3, 3)), np.zeros((parts, 3))
         for k in np.flatnonzero(looked_at).tolist():

@@ -74,12 +74,12 @@ class Found:
     Parameters
     ----------
     ranking: all channels; those that were dropped have lower bounds.
-    search: counts.
+    search: counts, None where no channel was dropped.
     failures: images that could not be read, with the reason.
     computed: gradient maps that this call computed; the others were found in the folder.
     """
 
     ranking: Ranking
-    search: Search
+    search: Search | None
     failures: tuple[Skipped, ...] = ()
     computed: int = 0

@@ -129,7 +129,7 @@ def search_channels(
     spec: how a channel becomes a point, from gradients.
     method, rule, normalise, top, delta: as for :func:`search_cells`.
     shared: further ways to a point that other searches in the same folder will ask for; they share the passes.
-    folder: where screening (`screening`) and centres (`centres`) are kept, so that a killed search can be continued; the
+    folder: where screening (`screening-REGION`) and centres (`centres`) are kept, so that a killed search can be continued; the
         centres of an exhaustive scan there are used.
     on_error: of images that cannot be read, `"raise"` or `"skip"`.
     progress: show bars on standard error.
@@ -149,7 +149,7 @@ def search_channels(
         dataset,
         backbone,
         spec.region,
-        folder=None if place is None else place / "screening",
+        folder=None if place is None else place / f"screening-{spec.region}",
         on_error=on_error,
         progress=progress,
     )
