@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint docs format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ lint: $(STAMP) ## formatting, ruff and the strict type check
 	@status=0; for check in "ruff format --check ." "ruff check ." mypy; do \
 	  echo "$(BIN)/$$check"; $(BIN)/$$check || status=1; done; exit $$status
 
+docs: $(STAMP) ## the documentation site in site/; a dead link is an error, and no network is needed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(STAMP) ## format the code and apply ruff's safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -52,7 +55,7 @@ bench: $(STAMP) ## run the benchmarks of speed and print one table (ARGS=--again
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean: ## remove caches, builds and demo-output (.venv stays; delete it by hand to start anew)
-	rm -rf build dist demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so an interrupted installation is taken up again by the next call; a .venv without a
