@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint docs format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser test-docs lint docs format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 
 test-formats: $(STAMP) ## 250 round trips of each annotation format
 	PARTSCOPE_ROUND_TRIPS=250 $(BIN)/python -m pytest tests/test_formats_*.py -k "reads_back" $(ARGS)
+
+test-docs: $(STAMP) ## the examples of the README, the tutorial and the how-to's, as they stand
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS) tests/test_docs_examples.py
 
 lint: $(STAMP) ## formatting, ruff and the strict type check
 	@status=0; for check in "ruff format --check ." "ruff check ." mypy; do \
