@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser lint format bench clean
+.PHONY: help install demo test test-slow test-cluster test-cub test-formats test-browser test-docs lint docs format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,9 +40,15 @@ test-cub: $(STAMP) ## the tests on real photographs (PARTSCOPE_CUB=FOLDER)
 test-formats: $(STAMP) ## 250 round trips of each annotation format
 	PARTSCOPE_ROUND_TRIPS=250 $(BIN)/python -m pytest tests/test_formats_*.py -k "reads_back" $(ARGS)
 
+test-docs: $(STAMP) ## the examples of the README, the tutorial and the how-to's, as they stand
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS) tests/test_docs_examples.py
+
 lint: $(STAMP) ## formatting, ruff and the strict type check
 	@status=0; for check in "ruff format --check ." "ruff check ." mypy; do \
 	  echo "$(BIN)/$$check"; $(BIN)/$$check || status=1; done; exit $$status
+
+docs: $(STAMP) ## the documentation site in site/; a dead link is an error, and no network is needed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(STAMP) ## format the code and apply ruff's safe fixes
 	$(BIN)/ruff format .
@@ -52,7 +58,7 @@ bench: $(STAMP) ## run the benchmarks of speed and print one table (ARGS=--again
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean: ## remove caches, builds and demo-output (.venv stays; delete it by hand to start anew)
-	rm -rf build dist demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site demo-output test-artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so an interrupted installation is taken up again by the next call; a .venv without a

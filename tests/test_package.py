@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 #: Written in two halves, so that this file does not hold what it forbids.
 FORBIDDEN = ("/wor" + "k/", "../shar" + "ed")
-DEVELOPERS_EXTRAS = {"test", "lint", "bench", "dev"}
+DEVELOPERS_EXTRAS = {"test", "browser", "lint", "bench", "docs", "dev"}
 
 
 def page_name(path: Path) -> str:
