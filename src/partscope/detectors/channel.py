@@ -256,7 +256,7 @@ class ChannelDetector(PartDetector):
     # -- model files ------------------------------------------------------------------------------------------------
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         ranking = self.ranking_
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "channels": ranking.channels,
             "cost": ranking.cost,
             "missing": ranking.missing,
