@@ -89,6 +89,11 @@ def test_channel_table_and_json(tiny_cub: Path, tmp_path: Path, capsys: Capture)
         ("transfer", ("--region", "image"), ("'transfer'", "--region", "no option")),
         ("transfer", ("--weights", "x"), ("'transfer'", "--weights")),
         ("channel", ("--search", "exhaustive", "--shortlist", "3"), ("--shortlist",)),
+        ("channel", ("--search", "bounded", "--shortlist", "3"), ("--shortlist",)),
+        ("channel", ("--search", "bounded", "--delta", "0.1"), ("bounded", "--delta")),
+        ("channel", ("--top", "2"), ("shortlist", "--top")),
+        ("channel", ("--search", "racing", "--delta", "2"), ("delta", "0 and 1")),
+        ("channel", ("--search", "racing", "--rule", "median"), ("median", "bounded")),
         ("channel", ("--centre", "maximum", "--quantile", "0.9"), ("'maximum'", "--quantile")),
         ("channel", ("--sigma", "3"), ("'mixture'", "--sigma")),
         ("channel", ("--layers", "a,b"), ("'channel'", "--layers", "--layer,")),
@@ -326,6 +331,35 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> list[str]:
 
     monkeypatch.setattr(partscope.scan, "_centres_of", centres_of)
     return seen
+
+
+@pytest.mark.parametrize("search", ["bounded", "racing"])
+def test_a_search_says_what_it_saved_and_removes_its_folder(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture, search: str
+) -> None:
+    out, top = tmp_path / "m", ("--top", "2")
+    argv = (
+        "fit",
+        tiny_cub,
+        *SMALL_CHANNEL[:4],
+        "--centre",
+        "maximum",
+        "--search",
+        search,
+        *top,
+        "--out",
+        out,
+    )
+    ran = run(capsys, *argv, "--json", "-")
+    assert ran.code == 0, ran.err
+    assert f"{search} search: " in ran.err
+    assert "of the maps saved; told the answer, at most" in ran.err
+    assert ("risk δ = 0.05" in ran.err) == (search == "racing")
+    counts = ran.json["search"]
+    assert counts["maps"] < counts["exhaustive_maps"] == 512 * counts["images"]
+    assert counts["maps"] >= counts["fewest"]
+    assert not (tmp_path / "m.scan").exists()
+    assert PartDetector.load(out).ranking_.exact.sum() >= 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are others on Windows")

@@ -184,6 +184,34 @@ def test_a_large_shortlist_is_the_exhaustive_search(train: PartDataset, test: Pa
     assert (whole.ranking_.missing[:, DEAD] == whole.ranking_.images).all()
 
 
+@pytest.mark.parametrize("search", ["bounded", "racing"])
+def test_searches_that_drop_channels_find_the_same(
+    train: PartDataset, test: PartDataset, tmp_path: Path, search: str
+) -> None:
+    whole = quick(search="exhaustive").fit(train)
+    found = quick(search=search, top=2, delta=0.01).fit(train)
+    assert found.channels_ == whole.channels_
+    assert whole.search_ is None
+    assert found.search_ is not None
+    assert (found.search_.method, found.search_.top, found.search_.exhaustive_maps) == (search, 2, 60)
+    assert found.search_.delta == (0.01 if search == "racing" else None)
+    assert found.search_.silent >= 10, "the dead channel costs nothing"
+    assert found.search_.maps <= 60 - found.search_.silent
+    expected = {row["channel"]: row for row in whole.ranking_.top("tail", 6)}
+    for row in found.ranking_.top("tail", 6):
+        there = expected[row["channel"]]
+        if row["complete"]:
+            assert row["cost"] == pytest.approx(there["cost"], rel=1e-5)
+        else:
+            assert row["cost"] <= there["cost"]
+    found.save(tmp_path / "model")
+    again = PartDetector.load(tmp_path / "model", backbone=colours())
+    np.testing.assert_array_equal(again.ranking_.order, found.ranking_.order)
+    np.testing.assert_array_equal(again.ranking_.exact, found.ranking_.exact)
+    assert again.search_ is None
+    np.testing.assert_allclose(again.predict(test).points, whole.predict(test).points, rtol=1e-6)
+
+
 def test_gradients_are_computed_for_the_shortlist_alone(
     train: PartDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +346,7 @@ def test_readable_images_that_show_no_part_are_an_error(tmp_path: Path) -> None:
     for part in PARTS:
         data = only_visible(data, part, [0])
     data[0].image.write_bytes(b"")
-    for search in ("shortlist", "exhaustive"):
+    for search in ("shortlist", "exhaustive", "bounded", "racing"):
         with pytest.raises(DatasetError, match="no part is visible in any training image that could be read"):
             quick(search=search).fit(data, on_error="skip")
 
@@ -414,6 +442,9 @@ def test_the_cut_is_the_backbones_unless_given(train: PartDataset) -> None:
             OptionError,
             "search must be one of shortlist, exhaustive, bounded, racing, not 'random'",
         ),
+        ({"search": "racing", "rule": "median"}, OptionError, "racing compares means"),
+        ({"search": "racing", "delta": 0}, OptionError, "delta must lie between 0 and 1"),
+        ({"search": "bounded", "top": 0}, OptionError, "top must be 1 or more"),
         ({"shortlist": 0}, OptionError, "at least 1 channel per part, not 0"),
         ({"layer": "0"}, OptionError, "layer is given by the Backbone object"),
         ({"input_size": 64}, OptionError, "input_size is given by the Backbone object"),

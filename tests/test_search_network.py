@@ -18,6 +18,7 @@ from partscope.backbones import Backbone, Preprocessing
 from partscope.centres import CENTRES
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset, dataset_from_arrays
+from partscope.engine import use_engine
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning, ScanError
 from partscope.images import load_image
 from partscope.maps import gradient_maps
@@ -219,3 +220,11 @@ def test_unreadable_images_are_listed_or_stop_the_search(data: PartDataset, tmp_
 def test_activations_need_no_search(data: PartDataset) -> None:
     with pytest.raises(OptionError, match="cost one pass"):
         search_channels(data, network(), CentreSpec("centroid", maps="activation"), "bounded")
+
+
+def test_searches_run_in_one_process(data: PartDataset) -> None:
+    with (
+        use_engine(shard="1/2"),
+        pytest.raises(OptionError, match="runs in one process; use search='exhaustive'"),
+    ):
+        search_channels(data, network(), SPEC, "racing")

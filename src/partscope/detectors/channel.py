@@ -283,7 +283,8 @@ class ChannelDetector(PartDetector):
                 f"{config.path}: the model names channels that the layer does not have; copy the file again, or fit and "
                 "save the detector again."
             )
-        complete = tensors.take("complete", (len(channels),), np.bool_) if "complete" in tensors else None
+        has_bounds = "complete" in tensors
+        complete = tensors.take("complete", (len(channels),), np.bool_) if has_bounds else None
         order = ranking_order(cost, channels, complete)
         if isinstance(self.backbone, Backbone):
             # An object in place of a name brings these with it; a later fit would refuse both.

@@ -105,6 +105,7 @@ def rank_training_channels(
         raise DatasetError(
             f"{dataset.name}: not one training image could be read; the first: {scanned.failures[0].reason}"
         )
+    detector._check_shown(dataset[usable])
     ranking = rank_channels(
         scanned.of(spec)[usable],
         dataset[usable],

@@ -10,6 +10,7 @@ import numpy as np
 from partscope.backbones.core import Backbone
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
+from partscope.engine import current_engine, current_shard
 from partscope.errors import DatasetError, OptionError
 from partscope.search.bounded import bounded_search
 from partscope.search.ceiling import fewest_maps
@@ -140,6 +141,11 @@ def search_channels(
     DatasetError: no image can be read. Others as :func:`partscope.scan.scan`.
     """
     check_search(method, rule=rule, normalise=normalise, top=top, delta=delta)
+    if current_shard() is not None or current_engine().name != "local":
+        raise OptionError(
+            f"the search {method!r} decides in every round what to look at next and runs in one process; use "
+            "search='exhaustive' or 'shortlist' with other engines and with shards."
+        )
     if spec.maps != "gradient":
         raise OptionError(
             f"maps {spec.maps!r} of all channels cost one pass; search='exhaustive' takes them all."

@@ -1,0 +1,227 @@
+"""Bounded search and racing against the exhaustive search, replayed on one recorded scan of all channels.
+
+    python benchmarks/search.py CUB_200_2011 --folder search-scan [--minutes 60] [--limit N]
+
+The scan of the training images is the long part: every channel's gradient in every image. It is kept in the folder; a run that
+is stopped, by hand or after --minutes, is continued by the same command. Then 20 draws of 200 images are searched on the
+recorded centres, which takes minutes. Only training images are looked at.
+
+The unit of cost is a gradient map with its centre. `visit` is what an image costs before its first map (decoding, forward pass,
+recording the network), measured here in the same unit; an exhaustive search visits every image once, a search once in each
+round in which it asks for something in the image, and once for the screening, which also costs one map (the check of silent
+channels).
+
+The ceiling is the saving of a search that is told the winners, their costs and every distance, and looks for each other
+channel at the images that exclude it fastest (`partscope.search.fewest_maps`); it counts gradient maps alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import statistics
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from partscope import PartscopeWarning, load_dataset
+from partscope.backbones import Backbone, get_backbone
+from partscope.channel_centres import CentreSpec, channel_centres
+from partscope.dataset import PartDataset
+from partscope.images import load_image
+from partscope.scan import Scan, scan
+from partscope.search import RecordedCells, Screening, fewest_maps, screen, search_cells, silent_channels
+from partscope.search.charges import Charges
+from partscope.search.tally import Tally
+from partscope.selection import rank_channels
+from record import environment, write_json
+
+BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
+RACING_MUST, RACING_MOONSHOT, RACING_SAME = 8.0, 20.0, 0.95
+BOUNDED_MUST, BOUNDED_MOONSHOT = 0.8, 0.95
+
+
+def visit_cost(backbone: Backbone, spec: CentreSpec, data: PartDataset, images: int = 5) -> dict[str, float]:
+    """Seconds of a gradient map with its centre and of a visit, from two numbers of channels; and of a bare screening pass."""
+    few, many = 16, 80
+    times: dict[str, list[float]] = {"few": [], "many": [], "screening": []}
+    for sample in data[np.arange(min(images, len(data)))]:
+        for name, count in (("few", few), ("many", many)):
+            start = time.perf_counter()
+            channel_centres(backbone, load_image(sample.image), [spec], channels=range(count))
+            times[name].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        silent_channels(backbone, backbone.preprocessing(load_image(sample.image)))
+        times["screening"].append(time.perf_counter() - start)
+    low, high = statistics.median(times["few"]), statistics.median(times["many"])
+    seconds = (high - low) / (many - few)
+    return {
+        "seconds per map": seconds,
+        "seconds per visit": max(0.0, low - few * seconds),
+        "seconds of screening an image": statistics.median(times["screening"]),
+        "visit": max(0.0, low - few * seconds) / seconds,
+    }
+
+
+def replay(
+    recorded: Scan, screening: Screening, data: PartDataset, spec: CentreSpec, delta: float, visit: float
+) -> dict[str, Any]:
+    """Search one draw: what was saved, whether the winners are the exhaustive search's, and the ceiling."""
+    position = {name: i for i, name in enumerate(recorded.ids)}
+    rows = np.array([position[name] for name in data.ids])
+    centres = recorded.of(spec)[rows]
+    own = Screening(screening.centres[rows], screening.silent[rows])
+    if np.isfinite(centres[own.silent]).any():
+        raise SystemExit(
+            "a channel that was found silent has a centre in the recorded scan: this must not be."
+        )
+    expected = rank_channels(centres, data)
+    everything = Tally(RecordedCells(centres), Charges(data), own.silent)
+    everything.finish(np.ones(centres.shape[1], dtype=bool))
+    forward = rank_channels(own.centres, data)
+    places = [
+        int(np.flatnonzero(forward.channels[forward.order[p]] == k)[0])
+        for p, k in enumerate(expected.best)
+        if k >= 0
+    ]
+    ceiling = 1 - fewest_maps(everything) / centres[..., 0].size
+    result: dict[str, Any] = {"ceiling": ceiling, "places of the winners in the forward ranking": places}
+    for method in ("bounded", "racing"):
+        ranking, search = search_cells(RecordedCells(centres), data, own, method, delta=delta)
+        result[method] = {
+            **search.as_dict(),
+            "same": bool((ranking.best == expected.best).all()),
+            "other winners": int((ranking.best != expected.best).sum()),
+            "times fewer maps": search.ratio(0.0),
+            "times less cost": search.ratio(visit),
+            "share of ceiling": search.saved / ceiling,
+        }
+    return result
+
+
+def summary(name: str, draws: list[dict[str, Any]], asked: bool) -> list[dict[str, Any]]:
+    """The rows of one backbone; nothing is met with fewer draws or smaller ones than asked for."""
+    count = len(draws)
+    same = {method: sum(draw[method]["same"] for draw in draws) for method in ("bounded", "racing")}
+
+    def over(method: str, what: str) -> tuple[float, list[float]]:
+        values = [draw[method][what] for draw in draws]
+        return float(np.mean(values)), [min(values), max(values)]
+
+    cost, cost_range = over("racing", "times less cost")
+    share, share_range = over("bounded", "share of ceiling")
+    identical = same["bounded"] == count
+    return [
+        {
+            "name": f"{name}: exhaustive / racing, cost (same winners in {same['racing']} of {count} draws)",
+            "ratio": cost,
+            "range": cost_range,
+            "must": RACING_MUST,
+            "met": asked and cost >= RACING_MUST and same["racing"] >= RACING_SAME * count,
+            "moonshot": RACING_MOONSHOT,
+            "moonshot met": asked and cost >= RACING_MOONSHOT and same["racing"] >= RACING_SAME * count,
+        },
+        {
+            "name": f"{name}: bounded search, saving / ceiling (identical in {same['bounded']} of {count} draws)",
+            "ratio": share,
+            "range": share_range,
+            "must": BOUNDED_MUST,
+            "met": asked and identical and share >= BOUNDED_MUST,
+            "moonshot": BOUNDED_MOONSHOT,
+            "moonshot met": asked and identical and share >= BOUNDED_MOONSHOT,
+        },
+        {
+            "name": f"{name}: exhaustive / bounded, cost",
+            "ratio": over("bounded", "times less cost")[0],
+            "range": over("bounded", "times less cost")[1],
+            "must": None,
+            "met": None,
+        },
+    ]
+
+
+def measure(name: str, pool: PartDataset, options: argparse.Namespace) -> dict[str, Any]:
+    backbone = get_backbone(name, input_size=options.input_size)
+    spec = CentreSpec(quantile=backbone.cut)
+    place = options.folder / f"{name}-{backbone.input_size}-{len(pool)}"
+    screening = screen(pool, backbone, folder=place / "screening", progress=True)
+    recorded = scan(
+        pool, backbone, [spec], folder=place / "centres", on_error="raise", progress=True, description=name
+    )
+    cost = visit_cost(backbone, spec, pool)
+    size = options.size if len(pool) > options.size else max(1, int(0.8 * len(pool)))
+    draws = []
+    for seed in range(options.draws):
+        draws.append(replay(recorded, screening, pool.limit(size, seed), spec, options.delta, cost["visit"]))
+        print(
+            f"{name}, draw {seed}: "
+            + "; ".join(
+                f"{method} {'same' if draws[-1][method]['same'] else 'OTHER'}, {draws[-1][method]['times less cost']:.1f}×, "
+                f"{draws[-1][method]['share of ceiling']:.1%} of the ceiling"
+                for method in ("bounded", "racing")
+            ),
+            flush=True,
+        )
+    asked = size == 200 and len(draws) == 20 and options.input_size is None
+    return {
+        "backbone": backbone.describe(),
+        "channels": backbone.channels,
+        "pool": len(pool),
+        "images per draw": size,
+        "silent": float(screening.silent.mean()),
+        "cost": cost,
+        "as asked: 20 draws of 200 images at the default size": asked,
+        "draws": draws,
+        "rows": summary(name, draws, asked),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("search-scan"), help="where the scans are kept")
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
+    parser.add_argument("--limit", type=int, help="record a scan of so many training images, all by default")
+    parser.add_argument("--minutes", type=float, help="stop after so long; the same command continues")
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument(
+        "--size", type=int, default=200, help="images per draw; 4 of 5 where there are no more"
+    )
+    parser.add_argument("--delta", type=float, default=0.05)
+    parser.add_argument("--input-size", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "search.json")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.minutes is not None:
+        signal.signal(signal.SIGALRM, _stop)
+        signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartscopeWarning)
+        train = load_dataset("cub", options.data).train
+        pool = train if options.limit is None else train.limit(options.limit, 0)
+        backbones = {name: measure(name, pool, options) for name in options.backbones}
+    result = {
+        **environment(options.data, draws=options.draws, delta=options.delta),
+        "backbones": {name: {k: v for k, v in one.items() if k != "rows"} for name, one in backbones.items()},
+        "rows": [row for one in backbones.values() for row in one["rows"]],
+    }
+    write_json(options.json, result)
+    asked = [row for row in result["rows"] if row["must"] is not None]
+    print(f"search: {sum(row['met'] for row in asked)} of {len(asked)} met")
+    return result
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit("stopped after --minutes; what was finished is kept, and the same command continues.")
+
+
+if __name__ == "__main__":
+    main()

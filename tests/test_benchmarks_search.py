@@ -1,0 +1,54 @@
+"""The benchmark of the searches, on a table that is at hand."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from partscope.channel_centres import CentreSpec
+from partscope.scan import Scan
+from partscope.selection import rank_channels
+from tables import marked, screened, table
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return import_module("search")
+
+
+def test_draws_are_replayed_on_the_recorded_scan(benchmark: ModuleType) -> None:
+    pool = marked(4, 80)
+    centres = table(4, pool, 60, spread=1.5)
+    screening = screened(4, centres, known=1.0)
+    spec = CentreSpec()
+    recorded = Scan(pool.ids, np.arange(60), (spec,), centres[:, None], ())
+    draws = [
+        benchmark.replay(recorded, screening, pool.limit(60, seed), spec, 0.05, 2.0) for seed in range(3)
+    ]
+    for draw in draws:
+        assert draw["bounded"]["same"]
+        assert 0 < draw["bounded"]["saved"] <= draw["ceiling"] < 1
+        assert draw["bounded"]["times less cost"] < draw["bounded"]["times fewer maps"]
+    few = benchmark.summary("net", draws, asked=False)
+    assert not any(row["met"] for row in few), "three draws are not what was asked"
+    rows = benchmark.summary("net", draws, asked=True)
+    assert rows[1]["ratio"] == pytest.approx(np.mean([draw["bounded"]["share of ceiling"] for draw in draws]))
+    assert rows[1]["met"] == (rows[1]["ratio"] >= 0.8)
+    draws[0]["bounded"]["same"] = False
+    assert not benchmark.summary("net", draws, asked=True)[1]["met"], "one other winner is one too many"
+
+
+def test_a_silent_channel_with_a_centre_stops_the_benchmark(benchmark: ModuleType) -> None:
+    pool = marked(4, 10)
+    centres = table(4, pool, 5)
+    screening = screened(4, centres)
+    assert rank_channels(centres, pool).best.max() >= 0
+    screening.silent[np.isfinite(centres[..., 0])] = True
+    recorded = Scan(pool.ids, np.arange(5), (CentreSpec(),), centres[:, None], ())
+    with pytest.raises(SystemExit, match="must not be"):
+        benchmark.replay(recorded, screening, pool, CentreSpec(), 0.05, 1.0)
