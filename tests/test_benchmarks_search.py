@@ -9,10 +9,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from centre_tables import marked, screened, table
 from partscope.channel_centres import CentreSpec
 from partscope.scan import Scan
 from partscope.selection import rank_channels
-from tables import marked, screened, table
 
 
 @pytest.fixture

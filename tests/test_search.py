@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from centre_tables import NotedCells, marked, screened, table
 from partscope.dataset import PartDataset
 from partscope.errors import DatasetError, OptionError
 from partscope.search import RecordedCells, Screening, fewest_maps, search_cells
@@ -19,7 +20,6 @@ from partscope.search.guide import Guide
 from partscope.search.racing import estimates, looks, sample_order
 from partscope.search.tally import Tally
 from partscope.selection import NORMALISERS, RULES, rank_channels
-from tables import NotedCells, marked, screened, table
 
 FEW = settings(max_examples=25)
 
