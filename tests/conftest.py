@@ -10,11 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-#: CUB's fifteen parts, in its order.
-CUB_PARTS = (
-    *("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape"),
-    *("right eye", "right leg", "right wing", "tail", "throat"),
-)
+from cub_parts import CUB_PARTS
 
 # A loaded machine must not fail a test; a function-scoped tmp_path is fine where each example overwrites its files.
 settings.register_profile(

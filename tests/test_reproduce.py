@@ -254,5 +254,7 @@ def test_an_unreadable_image_is_tried_again_in_the_next_run(data, network, tmp_p
 
 @pytest.mark.parametrize("methods", [(), ("channel", "channel"), ("linear", "star")])
 def test_methods_are_checked(data, network, methods):
-    with pytest.raises(OptionError, match="one or more of channel, channel\\+arrangement, activation, linear"):
+    with pytest.raises(
+        OptionError, match="one or more of channel, channel\\+arrangement, activation, linear"
+    ):
         measure_table1(data, network, methods=methods)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import CUB_PARTS
+from cub_parts import CUB_PARTS
 from partscope.errors import OptionError
 from partscope.symmetry import mirrored_parts
 
