@@ -13,7 +13,7 @@ import summary_doubt
 import summary_forward_only
 import summary_linear
 import summary_table2
-from markdown import load, merged, table
+from markdown_tables import load, merged, table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

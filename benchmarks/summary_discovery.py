@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from markdown import load, table
+from markdown_tables import load, table
 
 #: Row titles, by what the result file calls them, `{}` for the number of parts.
 BEFORE = {

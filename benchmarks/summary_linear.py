@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from markdown import load, table
+from markdown_tables import load, table
 
 Row = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from markdown import load, table
+from markdown_tables import load, table
 from summary_patches import patches_section
 
 #: Result files, by the title that the page gives them; the README shows the first.

@@ -47,7 +47,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def page_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The page of documentation that the results in a folder give."""
-    monkeypatch.setattr(script("markdown"), "RESULTS", folder)
+    monkeypatch.setattr(script("markdown_tables"), "RESULTS", folder)
     page: str = script("summary_linear").page()
     return page
 

@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in ("choose_patches", "summary_patches", "markdown", "record"):
+    for name in ("choose_patches", "summary_patches", "markdown_tables", "record"):
         sys.modules.pop(name, None)
     import choose_patches
 

@@ -41,7 +41,7 @@ def document(rows: dict[str, float], comparisons: dict[str, float], **settings: 
 
 
 def test_rows_of_several_files_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    markdown = import_module("markdown")
+    markdown = import_module("markdown_tables")
     monkeypatch.setattr(markdown, "RESULTS", tmp_path)
     assert markdown.merged("a", "b") is None
     (tmp_path / "a.json").write_text(document({"prior": 1.0, "mixture": 2.0}, {"p": 1.0}, search="shortlist"))
