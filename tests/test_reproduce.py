@@ -256,3 +256,15 @@ def test_an_unreadable_image_is_tried_again_in_the_next_run(data, network, tmp_p
 def test_methods_are_checked(data, network, methods):
     with pytest.raises(OptionError, match="one or more of channel, channel\\+arrangement, linear"):
         measure_table1(data, network, methods=methods)
+
+
+def test_bounded_search_selects_what_the_exhaustive_one_does(data, network, tmp_path):
+    variants = table1_variants(("image", "mask"), 0.9)
+    train, test = data.train, data.test[:2]
+    whole = run_variants(train, test, network, variants, search="exhaustive")
+    found = run_variants(train, test, network, variants, search="bounded", folder=tmp_path)
+    assert [one.ranking.best.tolist() for one in found] == [one.ranking.best.tolist() for one in whole]
+    files = set(tmp_path.rglob("cells-*"))
+    again = run_variants(train, test, network, variants, search="bounded", folder=tmp_path)
+    assert set(tmp_path.rglob("cells-*")) == files, "the variants share what was looked at"
+    assert [one.ranking.best.tolist() for one in again] == [one.ranking.best.tolist() for one in whole]
