@@ -258,3 +258,15 @@ def test_methods_are_checked(data, network, methods):
         OptionError, match="one or more of channel, channel\\+arrangement, activation, linear"
     ):
         measure_table1(data, network, methods=methods)
+
+
+def test_bounded_search_selects_what_the_exhaustive_one_does(data, network, tmp_path):
+    variants = table1_variants(("image", "mask"), 0.9)
+    train, test = data.train, data.test[:2]
+    whole = run_variants(train, test, network, variants, search="exhaustive")
+    found = run_variants(train, test, network, variants, search="bounded", folder=tmp_path)
+    assert [one.ranking.best.tolist() for one in found] == [one.ranking.best.tolist() for one in whole]
+    files = set(tmp_path.rglob("cells-*"))
+    again = run_variants(train, test, network, variants, search="bounded", folder=tmp_path)
+    assert set(tmp_path.rglob("cells-*")) == files, "the variants share what was looked at"
+    assert [one.ranking.best.tolist() for one in again] == [one.ranking.best.tolist() for one in whole]
