@@ -18,15 +18,19 @@ class Pooled:
 
     Parameters
     ----------
-    function: `(gradients, *kept) -> gradients`, on batches.
-    kept: (1, C, h, w) tensors of the forward pass.
-    channels: of the pooled value.
+    node: the recorded pooling of a (1, C, h, w) value.
+    function: `(gradients, values, *settings[, indices]) -> gradients`, PyTorch's own, on batches.
+    settings: names of what the node keeps of the pooling's options, in the function's order.
+    indices: whether the function takes the indices of the maxima as well.
     """
 
-    def __init__(self, function: Callable[..., Tensor], kept: Sequence[Tensor], channels: int) -> None:
+    def __init__(
+        self, node: Any, function: Callable[..., Any], settings: Sequence[str], indices: bool = False
+    ) -> None:
         self._function = function
-        self._kept = kept
-        self._channels = channels
+        self._settings = [getattr(node, f"_saved_{name}") for name in settings]
+        self._kept = [node._saved_self, *([node._saved_result1] if indices else [])]
+        self._channels = node._input_metadata[0].shape[1]
         self._repeated: tuple[Tensor, ...] = ()
 
     def __call__(self, received: Received) -> list[Piece | None]:
@@ -39,46 +43,26 @@ class Pooled:
                 tensor.detach().expand(count, -1, -1, -1).contiguous(memory_format=torch.channels_last)
                 for tensor in self._kept
             )
-        result = self._function(gradient, *(tensor[:count] for tensor in self._repeated))
+        values, *indices = (tensor[:count] for tensor in self._repeated)
+        result = cast(Tensor, self._function(gradient, values, *self._settings, *indices))
         return [Piece(result.unsqueeze(1))]
+
+
+def _of_maps(node: Any) -> bool:
+    return len(node._input_metadata[0].shape) == 4
 
 
 @rule("MaxPool2DWithIndicesBackward0")
 def largest(node: Any, inputs: Sequence[Value | None]) -> Operation:
     """Give each window's gradient to the pixel that was its maximum."""
-    if len(node._input_metadata[0].shape) != 4:
-        return Asked(node, inputs)
-    settings = (
-        node._saved_kernel_size,
-        node._saved_stride,
-        node._saved_padding,
-        node._saved_dilation,
-        node._saved_ceil_mode,
-    )
-
-    def function(gradient: Tensor, values: Tensor, indices: Tensor) -> Tensor:
-        return cast(
-            Tensor, torch.ops.aten.max_pool2d_with_indices_backward(gradient, values, *settings, indices)
-        )
-
-    return Pooled(function, [node._saved_self, node._saved_result1], node._input_metadata[0].shape[1])
+    function = torch.ops.aten.max_pool2d_with_indices_backward
+    settings = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    return Pooled(node, function, settings, indices=True) if _of_maps(node) else Asked(node, inputs)
 
 
 @rule("AvgPool2DBackward0")
 def mean_of_windows(node: Any, inputs: Sequence[Value | None]) -> Operation:
     """Share each window's gradient out over its pixels."""
-    if len(node._input_metadata[0].shape) != 4:
-        return Asked(node, inputs)
-    settings = (
-        node._saved_kernel_size,
-        node._saved_stride,
-        node._saved_padding,
-        node._saved_ceil_mode,
-        node._saved_count_include_pad,
-        node._saved_divisor_override,
-    )
-
-    def function(gradient: Tensor, values: Tensor) -> Tensor:
-        return cast(Tensor, torch.ops.aten.avg_pool2d_backward(gradient, values, *settings))
-
-    return Pooled(function, [node._saved_self], node._input_metadata[0].shape[1])
+    function = torch.ops.aten.avg_pool2d_backward
+    settings = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    return Pooled(node, function, settings) if _of_maps(node) else Asked(node, inputs)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 
 from partscope.engine.blocks import Advance, Block, Item, MakeWorker, Result, unheard
-from partscope.engine.threads import checked_count, limited_threads
+from partscope.engine.threads import HeldThreads, checked_count
 from partscope.errors import OptionError
 
 
-class LocalEngine:
+class LocalEngine(HeldThreads):
     """Computes blocks in their order, in this process, with whatever network object the caller has at hand.
 
     Parameters
@@ -35,18 +34,14 @@ class LocalEngine:
             )
         if checked_count("the number of workers", workers) not in (None, 1):
             raise OptionError(f"the engine local has one worker, not {workers}; choose the engine ray.")
-        self.threads = checked_count("the number of threads", threads)
-        self._limit: AbstractContextManager[None] | None = None
+        super().__init__(threads)
 
     def __enter__(self) -> LocalEngine:
-        self._limit = limited_threads(self.threads)
-        self._limit.__enter__()
+        self.hold()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._limit is not None:
-            self._limit.__exit__(None, None, None)
-            self._limit = None
+        self.release()
 
     def map_blocks(
         self,

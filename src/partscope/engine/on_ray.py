@@ -11,7 +11,6 @@ import pickle
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ import torch
 from partscope.engine.blocks import Advance, Block, Item, MakeWorker, Result, unheard
 from partscope.engine.cluster import connect, room_for
 from partscope.engine.ray_worker import DONE, FAILED, BlockWorker, as_error
-from partscope.engine.threads import blas_threads, checked_count, limited_threads
+from partscope.engine.threads import HeldThreads, blas_threads, checked_count
 from partscope.errors import EngineError, MissingExtraError, PartscopeWarning
 from partscope.version import __version__
 
@@ -31,7 +30,7 @@ WAVE = 1000
 _NAMED = 5
 
 
-class RayEngine:
+class RayEngine(HeldThreads):
     """Computes blocks on the machines of a Ray cluster.
 
     Parameters
@@ -58,19 +57,15 @@ class RayEngine:
             raise MissingExtraError("ray", "ray", "The engine ray") from error
         self.address = address
         self.workers = checked_count("the number of workers", workers)
-        self.threads = checked_count("the number of threads", threads)
+        super().__init__(threads)
         self._connected = self._owned = False
-        self._limit: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> RayEngine:
-        self._limit = limited_threads(self.threads)
-        self._limit.__enter__()
+        self.hold()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._limit is not None:
-            self._limit.__exit__(None, None, None)
-            self._limit = None
+        self.release()
         if self._owned:
             import ray
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from threadpoolctl import ThreadpoolController, threadpool_limits
@@ -48,3 +48,31 @@ def limited_threads(threads: int | None, blas: int | None = None) -> Iterator[No
     finally:
         torch.set_num_threads(before)
         limits.restore_original_limits()
+
+
+class HeldThreads:
+    """The number of threads of an engine, in force while the engine is in use.
+
+    Parameters
+    ----------
+    threads: of this process; None leaves the number as it is.
+
+    Raises
+    ------
+    OptionError: a number below 1.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = checked_count("the number of threads", threads)
+        self._limit: AbstractContextManager[None] | None = None
+
+    def hold(self) -> None:
+        """Put the number in force."""
+        self._limit = limited_threads(self.threads)
+        self._limit.__enter__()
+
+    def release(self) -> None:
+        """Return to the number before; nothing where none is in force."""
+        if self._limit is not None:
+            self._limit.__exit__(None, None, None)
+            self._limit = None
