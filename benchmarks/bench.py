@@ -36,16 +36,16 @@ PARTS = (
 
 def rows_of(part: Part, document: dict[str, Any] | None, source: str) -> list[Row]:
     """The part's rows with where they come from; a part without figures is one row that is not met."""
-    rows = [row for row in (document or {}).get("rows", []) if row.get("ratio") is not None]
-    if not rows:
+    rows = (document or {}).get("rows", [])
+    if not any(row.get("ratio") is not None for row in rows):
         return [{"name": part.name, "ratio": None, "must": "figures", "met": False, "source": source}]
     return [
         {
             "name": f"{part.name}: {row['name']}",
-            "ratio": row["ratio"],
+            "ratio": row.get("ratio"),
             "range": row.get("range"),
             "must": row.get("must"),
-            "met": None if row.get("must") is None else bool(row.get("met")),
+            "met": None if row.get("must") is None else row.get("ratio") is not None and bool(row.get("met")),
             "source": source,
         }
         for row in rows
