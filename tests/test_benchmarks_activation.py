@@ -15,6 +15,7 @@ from test_benchmarks import benchmarks, script
 __all__ = ["benchmarks"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("benchmarks")
 def test_gpu_on_a_processor(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"

@@ -133,7 +133,6 @@ def _write_h5(
 ) -> None:
     try:
         import pandas
-
         import tables  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("pandas or tables", "formats", f"Writing {file}") from error
