@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from networks import SIDE, backbone_of, picture, seeded
 from partscope.backward import Linearised, linearise
+from partscope.backward.pieces import Piece
 from partscope.backward.recording import read_recording
-from partscope.backward.rules import RULES, Asked
+from partscope.backward.rules import RULES, Asked, Scale, is_dense
 from partscope.errors import OptionError
 from partscope.maps import gradient_maps
 
@@ -251,6 +252,38 @@ def test_operations_without_a_rule_ask_the_node() -> None:
     network = linearise(output, image)
     assert network is not None
     assert any(isinstance(step.operation, Asked) for step in network._steps)
+
+
+@pytest.mark.parametrize("window", [2, 3])
+def test_masks_are_applied_before_a_max_pooling_where_maps_are_small(window: int) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(window, 2), nn.Conv2d(6, 4, 3), nn.Hardswish()
+    )
+    linear = assert_equal_to_autograd(*recorded(seeded(network), 15))
+    kinds = [type(step.operation).__name__ for step in linear._steps]
+    assert kinds[:5] == ["Scale", "Convolution", "Scale", "Pooled", "Convolution"]
+    mask, after = linear._steps[2].operation, linear._steps[1].operation
+    assert isinstance(mask, Scale)
+    assert mask.factors[0].shape == (1, 6, *after.size)
+
+
+def test_a_mask_before_an_average_stays_where_it_is() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 4, 3))
+    linear = assert_equal_to_autograd(*recorded(seeded(network), 15))
+    kinds = [type(step.operation).__name__ for step in linear._steps]
+    assert kinds[:4] == ["Convolution", "Pooled", "Scale", "Convolution"]
+
+
+def test_a_masked_slice_lies_densely_in_memory() -> None:
+    joined = torch.randn(2, 1, 8, 5, 5).squeeze(1).contiguous(memory_format=torch.channels_last).unsqueeze(1)
+    before = joined.clone()
+    (piece,) = Scale([torch.rand(1, 3, 5, 5)])([Piece(joined[:, :, 2:5])])
+    assert piece is not None
+    assert is_dense(piece.values)
+    torch.testing.assert_close(joined, before, rtol=0, atol=0)
+    (whole,) = Scale([torch.rand(1, 8, 5, 5)])([Piece(joined)])
+    assert whole is not None
+    assert whole.values.data_ptr() == joined.data_ptr()
 
 
 def test_scales_disappear_into_convolutions_and_masks() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from partscope.backward import convolution, pooling
 from partscope.backward.convolution import Convolution
 from partscope.backward.pieces import Piece
+from partscope.backward.pooling import Pooled
 from partscope.backward.recording import Recording, Value, read_recording, shape_of
 from partscope.backward.rules import Operation, Scale, operation_of
 
@@ -53,7 +54,7 @@ class Linearised:
                     shape = shape_of(value)
                     self._counts[_key(value)] = shape[1] if len(shape) > 1 else 0
             steps.append(Step(operation_of(node, receivers), takes, gives))
-        self._steps = folded(steps)
+        self._steps = folded(before_pooling(steps))
 
     def gradients(self, channels: Sequence[int]) -> Tensor:
         """Return the gradients (n, 3, S, S) of the sums of some channels with respect to the input."""
@@ -99,6 +100,32 @@ def linearise(output: Tensor, image: Tensor) -> Linearised | None:
         return None
     with torch.no_grad():
         return Linearised(recording, output.shape[1], image.detach())
+
+
+def before_pooling(steps: list[Step]) -> list[Step]:
+    """Multiply before a gradient goes back through a max pooling where a scale follows it: the maps are smaller there."""
+    givers: dict[_Key, int] = {}
+    for step in steps:
+        for key in step.gives:
+            if key is not None:
+                givers[key] = givers.get(key, 0) + 1
+    ordered = list(steps)
+    for pooling_step in steps:
+        if not isinstance(pooling_step.operation, Pooled):
+            continue
+        (key,) = pooling_step.gives
+        scale = next((step for step in steps if step.takes == [key]), None)
+        if key is None or givers[key] != 1 or scale is None or not isinstance(scale.operation, Scale):
+            continue
+        (factor, receiver), *others = _wanted(scale)
+        small = None if others else pooling_step.operation.selected(factor)
+        if small is None:
+            continue
+        # Its result needs a name that no value has.
+        between = (key[0], -1 - key[1])
+        ordered[ordered.index(pooling_step)] = Step(Scale([small]), pooling_step.takes, [between])
+        ordered[ordered.index(scale)] = Step(pooling_step.operation, [between], [receiver])
+    return ordered
 
 
 def folded(steps: list[Step]) -> list[Step]:

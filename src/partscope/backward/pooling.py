@@ -33,6 +33,19 @@ class Pooled:
         self._channels = node._input_metadata[0].shape[1]
         self._repeated: tuple[Tensor, ...] = ()
 
+    def selected(self, factor: Tensor) -> Tensor | None:
+        """Return a factor (1, C, h, w) of the pooled value at the maxima, (1, C, h', w'); None where windows are averaged.
+
+        A gradient goes to its window's maximum and nowhere else, so that it may be multiplied before it goes there, where
+        there is less to multiply.
+        """
+        if len(self._kept) == 1:
+            return None
+        indices = self._kept[1]
+        size = self._kept[0].shape[2:]
+        chosen = factor.expand(-1, -1, *size).flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
+        return chosen.contiguous(memory_format=torch.channels_last)
+
     def __call__(self, received: Received) -> list[Piece | None]:
         (piece,) = received
         assert piece is not None

@@ -95,7 +95,15 @@ def _scaled(piece: Piece, factor: Tensor, free: bool) -> Piece:
     values, first = piece.values, piece.first
     if factor.ndim > 1 and values.shape[2] != factor.shape[1]:
         factor = factor[:, first : first + values.shape[2]]
-    return Piece(values.mul_(factor) if free else values * factor, first)
+    # A slice is not overwritten: the product lies densely in new memory, where a convolution reads it without a copy.
+    return Piece(values.mul_(factor) if free and is_dense(values) else values * factor, first)
+
+
+def is_dense(values: Tensor) -> bool:
+    """Whether the values of a piece fill their memory, feature maps in channels-last order."""
+    if values.ndim == 5:
+        return values.squeeze(1).is_contiguous(memory_format=torch.channels_last)
+    return values.is_contiguous()
 
 
 #: Operations of which each output element depends on one element of each input, by a derivative that the node itself tells
