@@ -1,40 +1,77 @@
-"""Run the benchmarks of speed, each in a process of its own, and put their ratios into one table (`make bench`)."""
+"""Run the benchmarks of speed, each in a process of its own, and put their ratios into one table (`make bench`).
+
+    python benchmarks/bench.py [--data CUB_FOLDER] [--quick] [--again] [--everything]
+
+A part that is done with these versions, on this data and machine, is not run again unless --again. Long parts are read from their
+JSON unless --everything. `results/bench.json` and the figure `docs/figures/bench.png` are written after every part. --quick takes
+fewer repeats, and writes to a folder of its own, so that no committed figure is replaced by it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench_figure import draw_figure
 from record import environment, write_json
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+FIGURE = HERE.parent / "docs" / "figures" / "bench.png"
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A script beside this one that writes results/NAME.json with `rows`; a long one is read, not run, unless asked for."""
+    """A script beside this one that writes a JSON file with `rows`; a long one is read, not run, unless asked for.
+
+    Parameters
+    ----------
+    name: of the script and of its file under results/.
+    long: see above.
+    photographs: takes --data; without it, drawn birds.
+    needs_photographs: its first argument is the folder; without one it is read.
+    option: that names the file it writes.
+    quick: options for a quick look.
+    """
 
     name: str
     long: bool = False
+    photographs: bool = False
+    needs_photographs: bool = False
+    option: str = "--json"
+    quick: tuple[str, ...] = field(default=())
 
 
 PARTS = (
-    Part("gradient_maps"),
-    Part("mixture"),
-    Part("search", long=True),
-    Part("locate_cost"),
-    Part("workers"),
+    Part("gradient_maps", photographs=True, quick=("--channels", "16", "--repeats", "1")),
+    Part("mixture", photographs=True, quick=("--maps", "32", "--repeats", "1")),
+    Part("search", long=True, needs_photographs=True, quick=("--limit", "24", "--draws", "2")),
+    Part("locate_cost", photographs=True, quick=("--images", "4", "--repeats", "2")),
+    Part("growth", quick=("--repeats", "1")),
+    Part("workers", option="--out", quick=("--images", "24", "--repeats", "1")),
 )
 
 
-def rows_of(part: Part, document: dict[str, Any] | None, source: str) -> list[Row]:
+@dataclass(frozen=True)
+class Options:
+    """How the parts are run, and where their files lie."""
+
+    data: Path | None = None
+    quick: bool = False
+    again: bool = False
+    everything: bool = False
+    results: Path = RESULTS
+
+
+def rows_of(part: Part, document: Mapping[str, Any] | None, source: str) -> list[Row]:
     """The part's rows with where they come from; a part without figures is one row that is not met."""
     rows = (document or {}).get("rows", [])
     if not any(row.get("ratio") is not None for row in rows):
@@ -52,28 +89,49 @@ def rows_of(part: Part, document: dict[str, Any] | None, source: str) -> list[Ro
     ]
 
 
-def run(part: Part, done: dict[str, Any], versions: Row, everything: bool, again: bool) -> list[Row]:
-    """Run the part, unless it is done with these versions, long, or cannot run; then its committed JSON speaks."""
-    script, path = HERE / f"{part.name}.py", RESULTS / f"{part.name}.json"
+def command(part: Part, options: Options) -> list[str]:
+    """The command line of a part."""
+    words = [sys.executable, str(HERE / f"{part.name}.py")]
+    if part.needs_photographs and options.data is not None:
+        words.append(str(options.data))
+    if part.photographs and options.data is not None:
+        words += ["--data", str(options.data)]
+    if options.quick:
+        words += part.quick
+    return [*words, part.option, str(options.results / f"{part.name}.json")]
+
+
+def run(part: Part, done: dict[str, Any], about: Row, options: Options) -> list[Row]:
+    """Run the part, unless it is done under the same circumstances, long, or cannot run; then its JSON speaks."""
+    path = options.results / f"{part.name}.json"
     earlier = done.get(part.name)
-    if earlier and earlier["versions"] == versions and not again:
+    if earlier and earlier["about"] == about and not options.again:
         return [{**row, "source": "an earlier run, same versions"} for row in earlier["rows"]]
     source = "this run"
-    if not script.exists():
+    if not (HERE / f"{part.name}.py").exists():
         source = "no script"
-    elif part.long and not everything:
-        source = "from its committed JSON (long; --everything runs it)"
-    elif code := subprocess.run([sys.executable, str(script)], check=False).returncode:
-        source = f"from its committed JSON (the script ended with {code})"
-        print(f"bench: {part.name} ended with exit status {code}", file=sys.stderr)
+    elif part.long and not options.everything:
+        source = "from its JSON (long; --everything runs it)"
+    elif part.needs_photographs and options.data is None:
+        source = "from its JSON (needs --data)"
+    else:
+        before = path.stat().st_mtime_ns if path.exists() else None
+        code = subprocess.run(command(part, options), check=False).returncode
+        after = path.stat().st_mtime_ns if path.exists() else None
+        if code:
+            source = f"from its JSON (the script ended with {code})"
+        elif before == after:
+            source = "from its JSON (the script wrote none)"
+        if source != "this run":
+            print(f"bench: {part.name}: {source}", file=sys.stderr)
     document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     rows = rows_of(part, document, source)
     if source == "this run":
-        done[part.name] = {"versions": versions, "rows": rows}
+        done[part.name] = {"about": about, "rows": rows}
     return rows
 
 
-def table(rows: list[Row]) -> list[str]:
+def table(rows: Sequence[Row]) -> list[str]:
     """Lines of the table; the last counts the rows that have a `must`."""
     cells = [["name", "ratio", "range", "must", "met", "source"]]
     for row in rows:
@@ -89,17 +147,36 @@ def table(rows: list[Row]) -> list[str]:
     return [*lines, f"bench: {sum(counted)} of {len(counted)} met"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("PARTSCOPE_CUB"),
+        help="folder in the CUB layout; the variable PARTSCOPE_CUB by default, drawn birds without either",
+    )
     parser.add_argument("--again", action="store_true", help="run parts that are done with these versions")
     parser.add_argument("--everything", action="store_true", help="run the long parts as well")
-    options = parser.parse_args()
-    path = RESULTS / "bench.json"
-    done = json.loads(path.read_text(encoding="utf-8"))["done"] if path.exists() else {}
-    about, rows = environment(), []
+    parser.add_argument(
+        "--quick", action="store_true", help="few repeats, into --results, which keeps committed figures"
+    )
+    parser.add_argument("--results", type=Path, help="folder of the JSON files; a quick look has its own")
+    parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], help="these parts alone")
+    given = parser.parse_args(arguments)
+    results = given.results or (Path("bench-quick") if given.quick else RESULTS)
+    data = Path(given.data) if given.data else None
+    options = Options(data, given.quick, given.again, given.everything, results)
+    path = results / "bench.json"
+    done = json.loads(path.read_text(encoding="utf-8")).get("done", {}) if path.exists() else {}
+    about = environment(data)
+    rows: list[Row] = []
     for part in PARTS:
-        rows += run(part, done, about["versions"], options.everything, options.again)
+        if given.only is None or part.name in given.only:
+            rows += run(part, done, about, options)
         write_json(path, {**about, "rows": rows, "done": done})
+    draw_figure(rows, results / "bench.png" if results != RESULTS else FIGURE)
     print("\n".join(table(rows)))
 
 

@@ -1,4 +1,4 @@
-"""Weighted EM against pomegranate's weighted mixture, on gradient maps; and what the cut at the quantile gains.
+"""Weighted EM against pomegranate's weighted mixture and scikit-learn's, on gradient maps; and what the cut at the quantile gains.
 
     python benchmarks/mixture.py [--data CUB_FOLDER] [--threads 2]
 
@@ -13,14 +13,16 @@ things of pomegranate 1.1 are brought into line here, none of which makes it slo
 
 It is run with `check_data=False`, its faster setting. Coordinates have their origin in the middle of the map: pomegranate sums
 squares about the origin in float32, and with the origin in the corner it loses so many digits that on one map in a hundred it
-stops early and up to 22 pixels away from its own result in float64. scikit-learn's `GaussianMixture` takes no sample weights and cannot do this.
+stops early and up to 22 pixels away from its own result in float64.
+
+scikit-learn's `GaussianMixture` takes no sample weights and cannot do this. Beside it, both fit the same points *without* their
+weights, from the same start, with the same floor (`reg_covar`) and tolerance; scikit-learn in float64, which it is written for.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pomegranate.distributions import Normal
-from pomegranate.gmm import GeneralMixtureModel
 from torch import Tensor
 
+from mixture_peers import FLOOR, Peer, fit_peer, fit_unweighted_peer
 from partscope import get_backbone, load_dataset, load_image
 from partscope.backbones import Backbone
 from partscope.centres import Mixture, PointSets, cut_points, fit_mixture
@@ -41,70 +42,8 @@ from partscope.views import view
 from record import environment, write_json
 from timing import bounds, interleaved, machine_load, print_table, ratio, seconds
 
-FLOOR = 0.5
 AGREE = 0.5  # pixels
 BLOCK = 32  # maps that pomegranate fits between two runs of ours
-
-
-class FlooredNormal(Normal):  # type: ignore[misc]
-    """A Gaussian whose M-step adds to the diagonal of the covariance."""
-
-    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
-        super().__init__(mean, covariance, covariance_type="full", check_data=False)
-        self.extra = FLOOR * torch.eye(2)
-
-    def from_summaries(self) -> None:
-        mean = self._xw_sum / self._w_sum
-        self.means[...] = mean
-        self.covs[...] = self._xxw_sum / self._w_sum - torch.outer(mean, mean) + self.extra
-        self._reset_cache()
-
-
-class WeightedMixture(GeneralMixtureModel):  # type: ignore[misc]
-    """A mixture whose E-step returns the weighted log-likelihood."""
-
-    def summarize(self, X: Tensor, sample_weight: Tensor, priors: Tensor | None = None) -> Tensor:
-        joint = self._emission_matrix(X, priors=priors)
-        log_likelihood = torch.logsumexp(joint, dim=1, keepdim=True)
-        responsible = torch.exp(joint - log_likelihood)
-        for j, component in enumerate(self.distributions):
-            weight = responsible[:, j : j + 1] * sample_weight
-            component.summarize(X, weight)
-            self._w_sum[j] += weight.sum()
-        return torch.sum(log_likelihood * sample_weight)
-
-
-@dataclass
-class Peer:
-    """What pomegranate found on one map."""
-
-    centre: Tensor
-    share: Tensor
-    steps: int
-
-
-@torch.no_grad()
-def fit_peer(
-    sets: PointSets, start: Mixture, i: int, tolerance: float, most: int, steps: int | None = None
-) -> Peer:
-    """Fit map i with pomegranate; `steps` fixes the number of steps instead of the tolerance."""
-    model = WeightedMixture(
-        [FlooredNormal(start.mean[i, j].clone(), start.covariance[i, j].clone()) for j in (0, 1)],
-        priors=start.share[i].clone(),
-        check_data=False,
-    )
-    points, weights = sets.points[i], sets.weights[i, :, None]
-    earlier = -math.inf
-    done = 0
-    while done < (steps or most):
-        done += 1
-        now = float(model.summarize(points, weights))
-        model.from_summaries()
-        if steps is None and now - earlier < tolerance:
-            break
-        earlier = now
-    heavier = int(model.priors[1] > model.priors[0])
-    return Peer(model.distributions[heavier].means.clone(), model.priors.clone(), done)
 
 
 def collect_maps(backbone: Backbone, data: Path | None, count: int, per_image: int, seed: int) -> Tensor:
@@ -179,6 +118,36 @@ def compare(sets: PointSets, options: dict[str, Any], repeats: int) -> dict[str,
         f"times faster, {count} maps a call": ratio(times["theirs"], times["all"]),
         "times faster, 16 maps a call": ratio(times["theirs"], times["16"]),
         "agreement": agreement(sets, plain, start, fitted, peers, options),
+    }
+
+
+def compare_unweighted(sets: PointSets, options: dict[str, Any], repeats: int) -> dict[str, Any]:
+    """Time both on all maps without weights, and hold the centres against each other."""
+    count, size = sets.weights.shape
+    even = PointSets(sets.points, torch.full_like(sets.weights, 1 / size))
+    start = fit_mixture(even, floor=FLOOR, max_iterations=0)
+    points = [sets.points[i].double().contiguous().numpy() for i in range(count)]
+    found: dict[int, Any] = {}
+
+    def theirs() -> None:
+        for i in range(count):
+            found[i] = fit_unweighted_peer(points[i], start, i, *options.values())
+
+    times = interleaved({"theirs": theirs, "ours": lambda: ours(even, count, **options)}, repeats)
+    fitted = ours(even, count, **options)
+    centres = np.stack([found[i].means_[found[i].weights_.argmax()] for i in range(count)])
+    distance = np.linalg.norm(fitted.centre.double().numpy() - centres, axis=1)
+    return {
+        "maps": count,
+        "points per map": size,
+        "steps per map": {
+            "ours": round(float(fitted.iterations.double().mean()), 1),
+            "scikit-learn": round(float(np.mean([model.n_iter_ for model in found.values()])), 1),
+        },
+        f"times faster, {count} maps a call": ratio(times["theirs"], times["ours"]),
+        "within 0.5 px": round(float((distance <= AGREE).mean()), 4),
+        "median distance, px": float(f"{np.median(distance):.2g}"),
+        "largest distance, px": round(float(distance.max()), 3),
     }
 
 
@@ -276,6 +245,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         {"quantile": q, **compare(centred(cut_points(maps, q), maps.shape[-1]), options, settings.repeats)}
         for q in settings.quantiles
     ]
+    unweighted = [
+        {
+            "quantile": q,
+            **compare_unweighted(centred(cut_points(maps, q), maps.shape[-1]), options, settings.repeats),
+        }
+        for q in settings.quantiles
+    ]
     gain = gain_of_the_cut(maps[: settings.full_maps], settings.quantiles[0], options, settings.repeats)
     facts = environment(
         settings.data,
@@ -284,6 +260,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         layer=backbone.layer,
         input_size=backbone.input_size,
         pomegranate=version("pomegranate"),
+        scikit_learn=version("scikit-learn"),
         dtype="float32",
         floor=FLOOR,
         **options,
@@ -293,11 +270,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     )
     summary = [
         {
-            "name": f"EM, cut at {row['quantile']}, {key}",
+            "name": f"EM, cut at {row['quantile']}, {key} than {peer}",
             "ratio": row[key]["median"],
             "range": bounds(row[key]),
         }
-        for row in rows
+        for peer, compared in (("pomegranate", rows), ("scikit-learn, both without weights", unweighted))
+        for row in compared
         for key in row
         if key.startswith("times faster")
     ] + [
@@ -309,11 +287,26 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         for key in gain
         if key.startswith("times faster")
     ]
-    result = {**facts, "rows": summary, "against pomegranate": rows, "gain of the cut": gain}
+    result = {
+        **facts,
+        "rows": summary,
+        "against pomegranate": rows,
+        "against scikit-learn": unweighted,
+        "gain of the cut": gain,
+    }
     write_json(settings.json, result)
     fast = [key for key in rows[0] if key.startswith("times faster")]
     table = [{**row, **{k: v for k, v in row["agreement"].items() if "px" in k}} for row in rows]
     print_table(table, ["quantile", "maps", "points per map", *fast, "within 0.5 px", "largest distance, px"])
+    print_table(
+        unweighted,
+        [
+            "quantile",
+            *(key for key in unweighted[0] if key.startswith("times")),
+            "within 0.5 px",
+            "largest distance, px",
+        ],
+    )
     print_table([gain], [key for key in gain if key.startswith(("times", "median"))])
     return result
 

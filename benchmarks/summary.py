@@ -12,6 +12,7 @@ import summary_discovery
 import summary_doubt
 import summary_forward_only
 import summary_linear
+import summary_speed
 import summary_table2
 from markdown_tables import load, merged, table
 
@@ -316,6 +317,16 @@ def main() -> int:
         summary_forward_only.BEGIN,
         summary_forward_only.block(),
         summary_forward_only.END,
+    )
+    speed, search = ROOT / "docs" / "speed.md", ROOT / "docs" / "search.md"
+    text = speed.read_text(encoding="utf-8")
+    text = replaced(text, summary_speed.BEGIN, summary_speed.block(), summary_speed.END)
+    wanted[speed] = replaced(text, summary_speed.PLAN_BEGIN, summary_speed.plan(), summary_speed.PLAN_END)
+    wanted[search] = replaced(
+        search.read_text(encoding="utf-8"),
+        summary_speed.SEARCH_BEGIN,
+        summary_speed.search_block(),
+        summary_speed.SEARCH_END,
     )
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text

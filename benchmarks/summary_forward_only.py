@@ -102,7 +102,7 @@ def _cells() -> list[str]:
     ]
     return [
         "Where cells lie: how far a centre in a mirror image is from the mirrored centre, in pixels of the input, and the error on "
-        f"held-out training images (half of them select, {document['same images']['held']} images each).",
+        f"held-out training images ({document['same images']['held']} images select, as many others are measured on).",
         "",
         *table(header, rows),
         "",

@@ -30,6 +30,7 @@ from partscope.formats import load_dataset
 from partscope.scan import BLOCK, scan
 from partscope.synthetic import write_synthetic_birds
 from record import environment, write_json
+from resident import peak_mebibytes
 
 RESULTS = Path(__file__).parent / "results" / "workers.json"
 #: Forward-only: its passes are short, so that the engine's own cost shows most.
@@ -65,19 +66,17 @@ def peak_memory(data: Path) -> float:
     run = subprocess.run(
         [sys.executable, __file__, "--scan", str(data)], capture_output=True, text=True, check=True
     )
-    return float(run.stdout) / 1024
+    return float(run.stdout)
 
 
 def scan_and_report(data: Path) -> None:
-    import resource
-
     import torch
 
     torch.set_num_threads(1)
     partscope.reuse_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         scan(load_dataset("cub", data), partscope.get_backbone(), [SPEC], folder=folder)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(peak_mebibytes())
 
 
 def throughput(folder: Path, images: int, repeats: int) -> dict[str, Any]:

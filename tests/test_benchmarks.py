@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +47,10 @@ def test_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row["agreement"]["disagreements"] == []
     assert 1 <= row["steps per map"]["ours"] <= 30
     assert row["times faster, 5 maps a call"]["median"] > 1
-    assert [entry["ratio"] > 0 for entry in result["rows"]] == [True] * 4
+    assert [entry["ratio"] > 0 for entry in result["rows"]] == [True] * 5
+    (plain,) = result["against scikit-learn"]
+    assert plain["within 0.5 px"] == 1
+    assert plain["steps per map"]["ours"] == pytest.approx(plain["steps per map"]["scikit-learn"], abs=2)
     gain = result["gain of the cut"]
     assert gain["points per map"]["full"] > 10 * gain["points per map"]["cut"]
     assert "times faster" in capsys.readouterr().out
@@ -109,6 +115,19 @@ def test_gradient_maps_tells_other_maps() -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
+def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
+    held = bytearray(256 * 2**20)
+    held[::4096] = b"x" * len(held[::4096])
+    code = "from resident import peak_mebibytes; print(peak_mebibytes())"
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=True
+    )
+    assert 1 < float(child.stdout) < 100 < script("resident").peak_mebibytes()
+    assert held[0] == ord("x")
+
+
+@pytest.mark.usefixtures("benchmarks")
 def test_ratios_are_taken_within_a_repeat() -> None:
     timing = script("timing")
     assert timing.ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == {"median": 3.0, "min": 2.0, "max": 4.0}
@@ -117,6 +136,48 @@ def test_ratios_are_taken_within_a_repeat() -> None:
     times = timing.interleaved(calls, 3)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    growth = script("growth")
+    monkeypatch.setattr(growth, "AXES", {"images": [1, 2], "channels": [2, 4], "input size": [48, 64]})
+    monkeypatch.setattr(growth, "ENDS", {"images": (1, 2)})
+    monkeypatch.setattr(growth, "FIXED", {"images": 1, "channels": 2, "input size": 48})
+    monkeypatch.setattr(growth, "steps", partial(growth.steps, channels=2, pictures=1))
+    monkeypatch.setattr(growth, "peak_memory", lambda data, network, setting: 500.0 + setting["images"])
+    out = tmp_path / "growth.json"
+    result = growth.main(["--network", "squeezenet1_1", "--repeats", "1", "--json", str(out)])
+    assert json.loads(out.read_text("utf-8")) == json.loads(json.dumps(result))
+    assert [one["time over the first"][0] for one in result["time"]] == [1, 1, 1]
+    (memory,) = result["memory"]
+    assert memory["MiB"] == [501, 502]
+    (asked,) = [row for row in result["rows"] if "must" in row]
+    assert asked["ratio"] == 1.002
+    assert asked["met"]
+    assert all(costs["a channel's centre"] > 0 for costs in result["steps"])
+    assert result["model"][0] == 1
+    assert result["bytes of located parts per image"] > 150
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_line_through_growth() -> None:
+    found = script("growth").line([1, 2, 4], [3, 5, 9])
+    assert found["slope"] == pytest.approx(2)
+    assert found["at zero, share of the last"] == pytest.approx(1 / 9, abs=1e-3)
+    assert found["R²"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("benchmarks")
+def test_peak_memory_grows_with_the_input(tmp_path: Path) -> None:
+    from partscope.synthetic import write_synthetic_birds
+
+    write_synthetic_birds(tmp_path / "cub", 4, 2, size=160)
+    setting = {"images": 1, "channels": 16, "input size": 64}
+    small = script("growth").peak_memory(tmp_path / "cub", "squeezenet1_1", setting)
+    large = script("growth").peak_memory(tmp_path / "cub", "squeezenet1_1", {**setting, "input size": 320})
+    assert large > small + 20
 
 
 @pytest.mark.slow
