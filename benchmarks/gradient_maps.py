@@ -27,8 +27,8 @@ that time over ours, `at the peak` the fastest library's time over it: what nobo
 
 The channels are runs of 16 that follow one another, at random places, as a pass over all channels meets them. AlexNet and
 ResNet-50 have random weights here, since real ones cannot be committed; nothing that is gained anywhere comes from zeros in
-activations. Two summaries: the fastest library's time over ours, which is what the must is about, and the fastest of all ways,
-loops by hand included.
+activations. Three summaries: the fastest library's time over ours, which is what the must is about; the same among those whose public interface
+does it; and the fastest of all ways, loops by hand included.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import alexnet, resnet50
 
-from gradient_ways import CHUNKED, LIBRARIES, WHOLE, UpTo
+from gradient_ways import CHUNKED, LIBRARIES, PUBLIC, WHOLE, UpTo
 from partscope import Backbone, Preprocessing, get_backbone, load_dataset, load_image, reuse_freed_memory
 from partscope.maps import gradient_maps
 from partscope.synthetic import synthesize_birds
@@ -161,8 +161,9 @@ def operations(network: UpTo, image: Tensor, channel: int) -> int:
 
 
 def fastest(rows: list[dict[str, Any]], network: str) -> dict[str, Any]:
-    """For one network the fastest library, with what it must take over ours, and the fastest way of all."""
+    """For one network the fastest library, with what it must take over ours, as its users call it, and the fastest way of all."""
     own = [row for row in rows if row["network"] == network]
+    public = min((row for row in own if row["way"] in PUBLIC), key=lambda row: row["ratio"])
     library = min((row for row in own if row["way"] in LIBRARIES), key=lambda row: row["ratio"])
     overall = min(own, key=lambda row: row["ratio"])
     return {
@@ -175,6 +176,12 @@ def fastest(rows: list[dict[str, Any]], network: str) -> dict[str, Any]:
             "way": library["way"],
             "share of peak": library["ours, share of peak"],
             "at the peak": library["time over the peak's"],
+        },
+        "public": {
+            "name": f"{network}: fastest library through its public interface / ours",
+            "ratio": public["ratio"],
+            "range": public["range"],
+            "way": public["way"],
         },
         "of all": {
             "name": network,
@@ -233,7 +240,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         load=[load, machine_load()],
     )
     summary = [fastest(rows, name) for name in dict.fromkeys(row["network"] for row in rows)]
-    result = {**facts, "fastest": summary, "rows": [*(row["library"] for row in summary), *rows]}
+    result = {
+        **facts,
+        "fastest": summary,
+        "rows": [*(row[kind] for kind in ("library", "public") for row in summary), *rows],
+    }
     write_json(settings.json, result)
     for row in summary:
         print(

@@ -154,3 +154,6 @@ CHUNKED: dict[str, Callable[..., Tensor]] = {
 }
 #: Those that a library does; the others are PyTorch by hand.
 LIBRARIES = ("captum NeuronGradient", "captum Saliency", "pytorch-grad-cam", "torch-cam", "zennit Gradient")
+#: Those of them whose public interface gives input gradients of many channels; the others' inner parts are used, with one forward
+#: pass, which flatters them.
+PUBLIC = ("captum NeuronGradient", "captum Saliency", "zennit Gradient")
