@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,14 @@ def cub_folder() -> Path:
     if not folder:
         pytest.skip("PARTSCOPE_CUB is not set: it names the folder of CUB-200-2011")
     return Path(folder)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Pressing Ctrl-C. A job in the background ignores SIGINT, and Python then installs no handler: the test does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -224,7 +224,7 @@ def test_weights_for_a_method_without_a_network(tiny_cub: Path, capsys: Capture)
 # -- going on after a stop ----------------------------------------------------------------------------------------
 @pytest.mark.skipif(os.name == "nt", reason="signals are others on Windows")
 def test_ctrl_c_keeps_what_is_finished(
-    tiny_cub: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    tiny_cub: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]
 ) -> None:
     model = model_file(tiny_cub, "--method", "prior")
     straight = run(capsys, "evaluate", model, tiny_cub, "--json", "-").json
@@ -233,7 +233,7 @@ def test_ctrl_c_keeps_what_is_finished(
     def locate(self, image, box):
         calls.append(image)
         if len(calls) == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
         return original(self, image, box)
 
     monkeypatch.setattr(PriorDetector, "_locate", locate)

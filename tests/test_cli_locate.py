@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -247,14 +247,14 @@ def test_overlay_paths_differ_stay_inside_and_spare_the_images(tmp_path: Path) -
 
 # -- going on after a stop ----------------------------------------------------------------------------------------
 @pytest.fixture
-def interrupted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Send this process Ctrl-C at the seventh image; the list holds one entry per image that was begun."""
+def interrupted(monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]) -> list[int]:
+    """Press Ctrl-C at the seventh image; the list holds one entry per image that was begun."""
     original, calls = PriorDetector._locate, []
 
     def locate(self, image, box):
         calls.append(1)
         if len(calls) == 7:
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
         return original(self, image, box)
 
     monkeypatch.setattr(PriorDetector, "_locate", locate)
