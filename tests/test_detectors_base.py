@@ -1,35 +1,23 @@
+"""What every detector does alike: fitting, evaluating, and what a method may give."""
+
 from __future__ import annotations
 
 import dataclasses
-import pickle
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from drawn import PARTS, drawn_dataset
+from light_detectors import LIGHT
 from partscope.dataset import PartDataset, Sample
-from partscope.detectors import (
-    PartDetector,
-    PriorDetector,
-    TransferDetector,
-    detector_class,
-    detector_methods,
-    register_detector,
-)
+from partscope.detectors import PartDetector, PriorDetector, TransferDetector
 from partscope.detectors.located import Located
-from partscope.detectors.registry import _METHODS
-from partscope.errors import DatasetError, ImageError, ModelFileError, OptionError, PartscopeWarning
+from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
 from partscope.evaluation import evaluate
-
-#: Detectors that need no network, one per way of using the box.
-LIGHT = [PriorDetector(), PriorDetector("box"), TransferDetector()]
 
 
 @pytest.fixture(scope="module")
@@ -41,86 +29,6 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
 @pytest.fixture(params=LIGHT, ids=repr)
 def detector(request: pytest.FixtureRequest) -> PartDetector:
     return clone(request.param)  # type: ignore[no-any-return]
-
-
-# -- construction ---------------------------------------------------------------------------------------------------
-def test_a_method_names_a_class() -> None:
-    assert type(PartDetector(method="prior", region="box")) is PriorDetector
-    assert type(PartDetector("transfer")) is TransferDetector
-    assert PartDetector(method="prior", region="box").get_params() == {"region": "box"}
-    assert detector_class("prior") is PriorDetector
-    assert {"prior", "transfer"} <= set(detector_methods())
-
-
-def test_the_default_serves_best_and_an_option_of_the_paper_names_its_method() -> None:
-    assert PartDetector().method == "linear"
-    assert PartDetector(backbone="squeezenet1_1", region="crop", arrangement="none").method == "linear"
-    for option in (
-        {"centre": "mixture"},
-        {"layer": "features.12"},
-        {"search": "exhaustive", "region": "mask"},
-    ):
-        assert PartDetector(**option).method == "channel"
-    assert PartDetector(layers=["a"], shrinkage=0.3).method == "linear"
-    with pytest.raises(OptionError, match="'linear' has no option 'centre'"):
-        PartDetector("linear", centre="mixture")
-    with pytest.raises(OptionError, match="'linear' has no option 'centr'; its options are backbone"):
-        PartDetector(centr="mixture")
-    with pytest.raises(OptionError, match="'linear' has no option 'centre'"):
-        PartDetector(centre="mixture", layers=["a"])
-
-
-def test_an_unknown_method_and_an_unknown_option_are_named() -> None:
-    with pytest.raises(OptionError, match=r"no method 'magic'; the methods are .*prior.*transfer"):
-        PartDetector(method="magic")
-    with pytest.raises(OptionError, match=r"'prior' has no option 'centre'; its options are region\."):
-        PartDetector(method="prior", centre="mixture")
-    with pytest.raises(OptionError, match=r"'transfer' has no option 'region'; it has no options\."):
-        PartDetector(method="transfer", region="crop")
-
-
-@pytest.mark.parametrize("method", detector_methods())
-def test_every_method_is_a_scikit_learn_estimator_with_the_whole_interface(method: str) -> None:
-    estimator = PartDetector(method=method)
-    assert estimator.method == method
-    copy = clone(estimator)
-    assert type(copy) is type(estimator)
-    assert copy.get_params() == estimator.get_params()
-    assert estimator.set_params(**estimator.get_params()) is estimator
-    assert set(vars(estimator)) == set(estimator.get_params())  # nothing is computed in __init__
-    kind = type(estimator)
-    # A method that does not learn from marked parts has a fit of its own.
-    assert kind.fit is not PartDetector.fit or kind._fit is not PartDetector._fit
-    for name in ("_locate", "_state", "_restore"):
-        assert getattr(kind, name) is not getattr(PartDetector, name)
-    for call in (
-        lambda: estimator.predict([]),
-        lambda: estimator.save("x"),
-        lambda: estimator.evaluate(None),
-    ):
-        with pytest.raises(NotFittedError):
-            call()
-
-
-def test_a_new_method_is_a_registered_subclass(train: PartDataset) -> None:
-    @register_detector("centre of the image")
-    class Centre(PartDetector):
-        def __init__(self, shift: float = 0.0) -> None:
-            self.shift = shift
-
-        def _fit(self, dataset: PartDataset, *, on_error: str, progress: bool) -> None:
-            pass
-
-        def _locate(self, image, box):  # type: ignore[no-untyped-def]
-            points = np.full((len(self.parts_), 2), self.shift) + np.array(image.size) / 2
-            yes = np.ones(len(points), dtype=bool)
-            return points, yes, np.ones(len(points)), yes
-
-    try:
-        found = PartDetector(method="centre of the image", shift=1.0).fit(train).predict(train)
-        np.testing.assert_allclose(found.points[:, 0], train.sizes / 2 + 1)
-    finally:
-        del _METHODS["centre of the image"]
 
 
 # -- fit ------------------------------------------------------------------------------------------------------------
@@ -215,124 +123,6 @@ def test_overflowing_training_boxes_are_clipped_and_counted(train: PartDataset) 
     np.testing.assert_allclose(detector.prior_.box, same.prior_.box)
 
 
-# -- predict --------------------------------------------------------------------------------------------------------
-def test_paths_pictures_arrays_and_data_sets_give_the_same(
-    detector: PartDetector, train: PartDataset
-) -> None:
-    detector.fit(train)
-    boxes = train.boxes if detector.needs_box else None
-    wanted = detector.predict(train)
-    assert wanted.ids == train.ids
-    pictures = [Image.open(s.image).convert("RGB") for s in train]
-    for images, ids in (
-        ([s.image for s in train], tuple(str(s.image) for s in train)),
-        ([str(s.image) for s in train], tuple(str(s.image) for s in train)),
-        (pictures, tuple("01234567")),
-        ((np.asarray(picture) for picture in pictures), tuple("01234567")),
-    ):
-        found = detector.predict(images, boxes)  # type: ignore[arg-type]
-        assert found.ids == ids
-        np.testing.assert_array_equal(found.points, wanted.points)
-        np.testing.assert_array_equal(found.score, wanted.score)
-
-
-@pytest.mark.parametrize(
-    "single",
-    ["robin.jpg", Path("robin.jpg"), Image.new("RGB", (4, 4)), np.zeros((4, 4, 3), np.uint8)],
-    ids=type,
-)
-def test_a_single_image_instead_of_a_sequence_is_explained(train: PartDataset, single: object) -> None:
-    with pytest.raises(OptionError, match=r"must be a sequence, not .*write predict\(\[image\]\)"):
-        PriorDetector().fit(train).predict(single)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("images", "match"), [(7, "not int"), ([7], "image 0 is of the type int"), ([None], "NoneType")]
-)
-def test_what_is_no_image_is_named(train: PartDataset, images: object, match: str) -> None:
-    with pytest.raises(OptionError, match=match):
-        PriorDetector().fit(train).predict(images)  # type: ignore[arg-type]
-
-
-def test_no_images_give_no_rows(detector: PartDetector, train: PartDataset) -> None:
-    found = detector.fit(train).predict([])
-    assert found.points.shape == (0, 5, 2)
-
-
-def test_unreadable_images_stop_or_are_listed(
-    detector: PartDetector, train: PartDataset, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(train[0].image.read_bytes()[:200])
-    images = [train[0].image, broken, tmp_path / "missing.png", train[1].image]
-    boxes = None
-    if detector.fit(train).needs_box:
-        boxes = np.array([train[0].box, (1, 1, 5, 5), (1, 1, 5, 5), train[1].box])
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        detector.predict(images, boxes)
-    found = detector.predict(images, boxes, on_error="skip")
-    assert found.ids == (str(train[0].image), str(train[1].image))
-    assert [failure.id for failure in found.failures] == [str(broken), str(tmp_path / "missing.png")]
-    assert "there is no such image" in found.failures[1].reason
-    nothing = detector.predict(images[1:3], None if boxes is None else boxes[1:3], on_error="skip")
-    assert len(nothing) == 0
-    assert len(nothing.failures) == 2
-
-
-def test_boxes_are_clipped_with_a_count_and_bad_ones_refused(train: PartDataset) -> None:
-    detector = PriorDetector("box").fit(train)
-    images = [Image.new("RGB", (50, 40))] * 3
-    with pytest.warns(PartscopeWarning, match="2 of 3 bounding boxes reached over the border"):
-        found = detector.predict(images, [(-10, -5, 70, 60), (0, 0, 50, 40), (0, 0, 50, 41)])
-    np.testing.assert_allclose(found.points[0], found.points[1])
-    for box, match in (
-        ((5, 5, 0, 9), "image 0: .*no area"),
-        ((90, 5, 9, 9), "image 0: .*outside the image of 50×40"),
-        ((5, 5, np.inf, 9), "image 0: .*finite"),
-    ):
-        with pytest.raises(DatasetError, match=match):
-            detector.predict(images[:1], [box])
-        assert len(detector.predict(images[:2], [box, (0, 0, 9, 9)], on_error="skip").failures) == 1
-
-
-def test_missing_boxes(train: PartDataset) -> None:
-    detector = PriorDetector("box").fit(train)
-    image = Image.new("RGB", (50, 40))
-    for boxes in (None, [None, None], np.full((2, 4), np.nan)):
-        with pytest.raises(OptionError, match=r"image 0: .*has none; give one in boxes"):
-            detector.predict([image, image], boxes, on_error="skip")
-    with pytest.raises(OptionError, match=r"image 1: .*has none"):
-        detector.predict([image, image], [(1, 1, 9, 9), None])
-    found = detector.predict([image, image], [(1, 1, 9, 9), None], on_error="skip")
-    assert found.ids == ("0",)
-    assert found.failures[0].id == "1"
-
-
-@pytest.mark.parametrize(
-    ("boxes", "match"),
-    [
-        ([(1, 1, 5, 5)], "1 boxes for 2 images"),
-        ((1, 1, 5, 5), "4 boxes for 2 images"),
-        ([(1, 1, 5), (1, 1, 5, 5)], "box 0 must be four numbers"),
-        ([(1, 1, 5, 5), "abcd"], "box 1 must be four numbers"),
-        (5, "0 boxes for 2 images"),
-    ],
-)
-def test_boxes_that_do_not_fit_the_images_are_named(train: PartDataset, boxes: object, match: str) -> None:
-    image = Image.new("RGB", (50, 40))
-    with pytest.raises(OptionError, match=match):
-        PriorDetector("box").fit(train).predict([image, image], boxes)  # type: ignore[arg-type]
-
-
-def test_explicit_boxes_that_a_method_does_not_use_are_warned_of(train: PartDataset) -> None:
-    detector = PriorDetector().fit(train)
-    with pytest.warns(PartscopeWarning, match="the boxes are not used"):
-        with_boxes = detector.predict(train, train.boxes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        np.testing.assert_array_equal(detector.predict(train).points, with_boxes.points)
-
-
 # -- evaluate -------------------------------------------------------------------------------------------------------
 def test_evaluate_is_predict_and_evaluate(detector: PartDetector, train: PartDataset, tmp_path: Path) -> None:
     detector.fit(train)
@@ -369,56 +159,6 @@ def test_parts_match_by_name(train: PartDataset) -> None:
     result = detector.evaluate(train.with_parts(["tail", "beak"]))
     assert result.parts == ("tail", "beak")
     assert result.error == pytest.approx(0, abs=1e-9)
-
-
-# -- save and load --------------------------------------------------------------------------------------------------
-@settings(max_examples=5)
-@given(count=st.integers(1, 8))
-@pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
-@pytest.mark.parametrize("estimator", LIGHT, ids=repr)
-def test_a_loaded_detector_is_the_saved_one(
-    estimator: PartDetector, train: PartDataset, tmp_path: Path, count: int
-) -> None:
-    fitted = clone(estimator).fit(train[:count])
-    path = tmp_path / "m.partscope"
-    fitted.save(path)
-    for cls in (PartDetector, type(fitted)):
-        loaded = cls.load(path)
-        assert type(loaded) is type(fitted)
-        assert loaded.get_params() == fitted.get_params()
-        assert (loaded.parts_, loaded.train_ids_) == (fitted.parts_, fitted.train_ids_)
-        np.testing.assert_array_equal(loaded.mirror_, fitted.mirror_)
-        np.testing.assert_array_equal(loaded.prior_.image, fitted.prior_.image)
-        one, other = fitted.predict(train), loaded.predict(train)
-        np.testing.assert_array_equal(one.points, other.points)
-        np.testing.assert_array_equal(one.score, other.score)
-        np.testing.assert_array_equal(one.visible, other.visible)
-    loaded.save(tmp_path / "again.partscope")
-    assert (tmp_path / "again.partscope").read_bytes() == path.read_bytes()
-
-
-def test_a_file_of_another_method_is_refused_by_a_subclass(train: PartDataset, tmp_path: Path) -> None:
-    PriorDetector().fit(train).save(tmp_path / "m.partscope")
-    with pytest.raises(ModelFileError, match=r"m\.partscope: .*'prior', not 'transfer'"):
-        TransferDetector.load(tmp_path / "m.partscope")
-
-
-def test_a_backbone_for_a_method_without_one_is_refused(train: PartDataset, tmp_path: Path) -> None:
-    PriorDetector().fit(train).save(tmp_path / "m.partscope")
-    with pytest.raises(OptionError, match="'prior' uses no backbone"):
-        PartDetector.load(tmp_path / "m.partscope", backbone=object())  # type: ignore[arg-type]
-
-
-def test_given_pairs_are_kept_in_the_model_file(train: PartDataset, tmp_path: Path) -> None:
-    data = PartDataset(PARTS, train.samples, pairs=(("beak", "tail"),))
-    PriorDetector().fit(data).save(tmp_path / "m.partscope")
-    assert PartDetector.load(tmp_path / "m.partscope").mirror_.tolist() == [3, 1, 2, 0, 4]
-
-
-def test_a_fitted_detector_can_be_pickled_as_scikit_learn_estimators_can(train: PartDataset) -> None:
-    fitted = PriorDetector("box").fit(train)
-    again = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(again.predict(train).points, fitted.predict(train).points)
 
 
 # -- what a method may give ---------------------------------------------------------------------------------------------

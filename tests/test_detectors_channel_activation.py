@@ -11,6 +11,7 @@ import pytest
 from PIL import ImageOps
 
 import partscope.maps
+from colour_network import ANY, RED, SIDE, WHITE, YELLOW, colours
 from drawn import PARTS, drawn_dataset
 from partscope.backbones import Backbone
 from partscope.channel_centres import CentreSpec, channel_centres
@@ -21,7 +22,6 @@ from partscope.detectors import ChannelDetector, PartDetector
 from partscope.errors import OptionError
 from partscope.explanation import explain
 from partscope.images import load_image
-from test_detectors_channel import ANY, RED, SIDE, WHITE, YELLOW, colours
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*will never be found")
 
