@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -305,30 +303,6 @@ def test_the_users_matplotlib_state_is_untouched():
         assert dict(matplotlib.rcParams) == inside
     assert dict(matplotlib.rcParams) == before
     assert themed == figure_bytes(figure_shared_channels({"beak": 7, "tail": 3}))
-
-
-def test_pyplot_is_not_imported():
-    code = (
-        "import sys\nfrom partscope.figures import figure_shared_channels, figure_bytes\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "figure_bytes(figure_shared_channels({'beak': 7}))\n"
-        "print('matplotlib.pyplot' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
-
-
-def test_missing_matplotlib_names_the_extra():
-    code = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        "from partscope.errors import MissingExtraError\n"
-        "from partscope.figures import figure_shared_channels\n"
-        "try: figure_shared_channels({'beak': 7})\n"
-        "except MissingExtraError as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "partscope[plot]" in done.stdout
-    assert "Drawing figures" in done.stdout
 
 
 @settings(max_examples=5, deadline=None)

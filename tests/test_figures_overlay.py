@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -212,14 +209,3 @@ def test_contrasts():
         assert _contrast(colour, ink_on(colour)) >= 4.5
     for text in METHOD_COLOURS:
         assert _contrast([int(text[i : i + 2], 16) for i in (1, 3, 5)], (255, 255, 255)) >= 3
-
-
-def test_overlay_does_not_import_matplotlib():
-    code = (
-        "import sys; sys.modules['matplotlib'] = None; sys.modules['jinja2'] = None\n"
-        "import numpy as np\n"
-        "from partscope.figures import draw_parts\n"
-        "print(draw_parts(np.zeros((90, 90, 3), np.uint8), ['beak'], [[3.0, 4.0]], [True]).size[0])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "540"

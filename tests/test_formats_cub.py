@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from generated_datasets import ROUND_TRIPS
 from partscope.dataset import PartDataset, Sample
 from partscope.errors import (
     AnnotationError,
@@ -314,7 +315,7 @@ def datasets(draw: st.DrawFn) -> PartDataset:
     return PartDataset(tuple(parts), tuple(samples))
 
 
-@settings(max_examples=60)
+@settings(max_examples=ROUND_TRIPS)
 @given(data=datasets())
 def test_what_is_written_reads_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, data: PartDataset

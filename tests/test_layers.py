@@ -90,8 +90,13 @@ def nodes(tree: ast.AST, while_loading: bool) -> Iterator[ast.AST]:
         yield from nodes(node, while_loading)
 
 
-def imported(path: Path, while_loading: bool = False) -> Iterator[tuple[str, int]]:
-    """Yield `(dotted name, line)` for everything that a file imports, `from a import b` as `a.b`."""
+@cache
+def imported(path: Path, while_loading: bool = False) -> tuple[tuple[str, int], ...]:
+    """Return `(dotted name, line)` for everything that a file imports, `from a import b` as `a.b`."""
+    return tuple(_imported(path, while_loading))
+
+
+def _imported(path: Path, while_loading: bool) -> Iterator[tuple[str, int]]:
     package = path.relative_to(SOURCE.parent).with_suffix("").parts[:-1]
     for node in nodes(ast.parse(path.read_text("utf-8"), str(path)), while_loading):
         if isinstance(node, ast.Import):
@@ -151,17 +156,24 @@ def test_files_are_short_and_named_after_an_idea(path: Path) -> None:
     assert not words & {"util", "utils", "helper", "helpers"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_third_party_imports_are_declared(path: Path) -> None:
+@cache
+def declared_packages() -> set[str]:
+    """Return the packages that pyproject.toml declares for users."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *(line for name in FOR_USERS for line in extras[name])]
-    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
+    return {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_third_party_imports_are_declared(path: Path) -> None:
     for name, line in imported(path):
         module = top(name)
         if module not in sys.stdlib_module_names and module != "partscope":
             package = PACKAGES.get(module, module.replace("_", "-"))
-            assert package in declared, f"{name_of(path)}, line {line}: {module} is no declared dependency"
+            assert package in declared_packages(), (
+                f"{name_of(path)}, line {line}: {module} is no declared dependency"
+            )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -334,18 +332,3 @@ def test_environment_facts_name_versions_and_no_host():
     facts = environment_facts()
     assert re.match(r"\d+\.\d+", facts["torch"])
     assert platform.node() not in " ".join(facts.values())
-
-
-def test_missing_jinja2_names_the_extra(tmp_path):
-    code = (
-        "import sys; sys.modules['jinja2'] = None\n"
-        "from partscope.errors import MissingExtraError\n"
-        "from partscope.report import write_report\n"
-        "try: write_report('never.html', title='', sections=[])\n"
-        "except MissingExtraError as error: print(error)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert "partscope[plot]" in done.stdout
-    assert "jinja2" in done.stdout

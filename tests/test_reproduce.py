@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from cub_folders import write_tiny_cub
 from networks import backbone_of, seeded
 from partscope import ChannelDetector
 from partscope.channel_centres import CentreSpec
@@ -37,8 +38,10 @@ def data(tiny_cub):
     return load_dataset("cub", tiny_cub)
 
 
-@pytest.fixture
-def table(data, network):
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, network):
+    """Table 1 of the same images as `data`."""
+    data = load_dataset("cub", write_tiny_cub(tmp_path_factory.mktemp("table") / "tiny_cub"))
     return measure_table1(data, network, methods=("channel",), limit=None, search="exhaustive")
 
 
