@@ -4,7 +4,7 @@
 PYTHON ?= python3
 DATA ?=
 ARGS ?=
-JOBS ?= 0
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,8 +21,9 @@ install: $(STAMP) ## create .venv with all extras (PYTHON=python3.12 chooses the
 demo: $(STAMP) ## Table 1, overlays and a report in demo-output/ (DATA=FOLDER: on CUB-200-2011 instead of drawn birds)
 	$(BIN)/partscope demo $(if $(DATA),--data "$(DATA)") --out demo-output
 
-test: $(STAMP) ## the tests (JOBS=2: two at a time), without those marked slow, browser or cluster (ARGS="-k mixture" goes to pytest)
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not browser and not cluster" $(ARGS)
+# By file, so that what a file's tests share is made once.
+test: $(STAMP) ## the tests but those marked slow, browser or cluster, in two processes (JOBS=0: in one; ARGS="-k mixture" goes to pytest)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not browser and not cluster" $(ARGS)
 
 test-browser: $(STAMP) ## the page in an installed Chromium; screenshots go to test-artefacts/
 	$(BIN)/python -m pytest -m browser --timeout=600 $(ARGS)

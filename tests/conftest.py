@@ -7,10 +7,19 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: more threads than one each would wait for one another. Said before numpy and torch start
+    # theirs, and in the environment, so that children of the tests hold to it too.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 from cub_folders import write_tiny_cub
+
+# readline, which pytest loads, hands a width of 80 to the processes that it starts; tables are tested at their own width.
+for variable in ("COLUMNS", "LINES"):
+    os.environ.pop(variable, None)
 
 # A loaded machine must not fail a test; a function-scoped tmp_path is fine where each example overwrites its files.
 settings.register_profile(
