@@ -131,3 +131,16 @@ def test_spoilt_files(sound: Path, name: str, seed: int, on_error: str) -> None:
                 assert len(read)
     finally:
         file.write_bytes(content)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize("name", ["csv", "coco", "label-studio", "label-studio-min", "cvat", "deeplabcut"])
+def test_a_name_longer_than_the_file_system_takes(
+    sound: Path, tmp_path: Path, name: str, on_error: str
+) -> None:
+    content = (sound / name / PLACES[name]).read_bytes()
+    assert b"im0001.png" in content
+    file = tmp_path / PLACES[name]
+    file.write_bytes(content.replace(b"im0001.png", b"x" * 300 + b".png"))
+    with pytest.raises(PartscopeError, match="xxx"):
+        load_dataset(name, file, on_error=on_error)

@@ -16,6 +16,7 @@ What is lost in writing: boxes, classes and splits, each counted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,4 +174,5 @@ def _file(base: Path, table: Path, image: str) -> Path | None:
     if ".." in image.split("/"):
         return None
     beside = table.parent / image.rsplit("/", 1)[-1]
-    return beside if beside.is_file() and not (base / image).is_file() else base / image
+    # Unlike Path, os.path takes a name that is too long for the file system.
+    return beside if os.path.isfile(beside) and not os.path.isfile(base / image) else base / image

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -211,10 +212,10 @@ def _found(address: str, base: Path) -> str:
         return text
     for start in range(len(steps)):
         name = "/".join(steps[start:])
-        if (base / name).is_file():
+        if os.path.isfile(base / name):  # unlike Path, it takes a name that is too long
             return name
     short = _UPLOADED.sub("", steps[-1])
-    if short and (base / short).is_file():
+    if short and os.path.isfile(base / short):
         return short
     return "/".join(steps)
 

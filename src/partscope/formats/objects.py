@@ -9,6 +9,7 @@ An object is called by its image, `birds/a.jpg`; where its file names the object
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -182,7 +183,7 @@ class _Builder:
             raise DatasetError(f"{item.where}: {error}") from error
         file = self.base / name if item.file is None else item.file
         if file not in self.sizes:
-            if not file.exists():
+            if not os.path.exists(file):  # unlike Path, it takes a name that is too long
                 raise ImageError(
                     f"{item.where}: there is no image {file}; check the path, or name the folder of images."
                 )
