@@ -74,7 +74,7 @@ def test_from_a_table_to_every_format_and_back(
     target = "new" if PLACES[to] == "." else PLACES[to]
     (tmp_path / "there").mkdir()
     ran = run(
-        capsys, "convert", tmp_path / "pictures", tmp_path / "there" / target, "--to", to, "--images", "copy"
+        capsys, "convert", tmp_path / "pictures", tmp_path / "there" / target, "--to", to, "--bring", "copy"
     )
     assert ran.code == 0, ran.err
     assert "2 objects in 2 images, 14 parts, 28 of 28 visible (csv to" in ran.out
@@ -154,7 +154,9 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "ending": (("x.txt", "--to", "csv"), r"csv is written to a file that ends in \.csv"),
     "no folder": (("no/x.csv", "--to", "csv"), "there is no folder"),
-    "images": (("x.csv", "--to", "csv", "--images", "move"), "images must be one of copy, link, none"),
+    "bring": (("x.csv", "--to", "csv", "--bring", "move"), "--bring must be one of copy, link, none"),
+    "images": (("x.csv", "--to", "csv", "--images", "copy"), "--bring copy brings them"),
+    "no images": (("x.csv", "--to", "csv", "--images", "no"), "--images no: there is no such folder"),
     "option": (("x.csv", "--to", "csv", "--option", "outsid=hidden"), "nearest names .*'outside'"),
     "option without value": (("x.csv", "--to", "csv", "--option", "outside"), "takes NAME=VALUE"),
     "whether": (("x", "--to", "deeplabcut", "--option", "h5=maybe"), "h5 must be yes or no"),

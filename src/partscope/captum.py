@@ -91,9 +91,9 @@ class ChannelGradient(GradientAttribution):  # type: ignore[misc]  # captum has 
 
 def _channels(target: object) -> list[int]:
     values = target.tolist() if isinstance(target, Tensor) else target
-    found = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values]
-    if not found or any(isinstance(value, bool) or not isinstance(value, int) for value in found):
+    given: list[Any] = list(values) if isinstance(values, (list, tuple)) else [values]
+    if not given or any(isinstance(value, bool) or not isinstance(value, int) for value in given):
         raise OptionError(
             f"target must be the number of a channel, or a list of such numbers, not {target!r}."
         )
-    return found
+    return given
