@@ -125,7 +125,8 @@ def test_a_new_name_keeps_the_marks_and_a_key_is_never_used_again(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "parts", [[(None, " ")], [(None, "a"), (None, "a")], [("p7", "a")], [(None, "x" * 61)]]
+    "parts",
+    [[(None, " ")], [(None, "a"), (None, "a")], [("p7", "a")], [(None, "x" * 61)], [(None, "a\x00b")]],
 )
 def test_parts_that_make_no_sense_are_refused(tmp_path: Path, parts: list[tuple[str | None, str]]) -> None:
     project = Project(tmp_path / "p")

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -151,6 +152,8 @@ class Project:
             name = " ".join(name.split())
             if not name or len(name) > 60:
                 raise OptionError(f"a part's name must have 1 to 60 letters, not {name[:70]!r}.")
+            if any(unicodedata.category(sign) == "Cc" for sign in name):
+                raise OptionError(f"the part's name {name!r} holds a control character; leave it out.")
             if name in names.values():
                 raise OptionError(f"there are two parts {name!r}; give each a name of its own.")
             if key is None:
