@@ -14,7 +14,7 @@ from command_line import run
 from generated_datasets import assert_same, write_pictures
 from partscope import load_dataset
 from partscope.dataset import PartDataset, Sample
-from partscope.errors import AnnotationError, OptionError, PartscopeError
+from partscope.errors import AnnotationError, DatasetError, OptionError, PartscopeError
 from partscope.formats import READERS, WRITERS, convert, recognise, save_dataset
 from partscope.formats.lsp import JOINTS
 
@@ -64,6 +64,30 @@ def test_what_is_written_is_recognised(marked: PartDataset, tmp_path: Path, form
     read = load_dataset("auto", out)
     assert read.points.shape == (2, 14, 2)
     assert abs(read.points - marked.points).max() < 1e-9
+
+
+@pytest.mark.parametrize("format", PLACES)
+def test_a_name_that_is_no_text_is_kept_or_refused(tmp_path: Path, format: str) -> None:
+    """File systems hold any bytes as names."""
+    name = "v\udcf6gel.png"
+    try:
+        os.rename(write_pictures(tmp_path, ["a.png"]) / "a.png", tmp_path / name)
+    except (OSError, UnicodeError):
+        pytest.skip("the file system holds no such names")
+    marked = PartDataset(
+        JOINTS, (Sample(name, tmp_path / name, (40, 30), [[1, 2]] * 14, [True] * 14),), "marked"
+    )  # type: ignore[arg-type]
+    target = tmp_path / PLACES[format]
+    if format in ("cub", "nabirds", "cvat", "deeplabcut"):
+        with pytest.raises(DatasetError, match="rename it"):
+            save_dataset(marked, format, target)
+        return
+    written = save_dataset(marked, format, target)
+    for image, source in written.images.items():
+        if not (tmp_path / image).exists():
+            (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, tmp_path / image)
+    assert load_dataset(format, target).ids[0].endswith(name if format != "lsp" else "im0001.png")
 
 
 @pytest.mark.parametrize("to", PLACES)

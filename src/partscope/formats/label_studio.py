@@ -200,9 +200,9 @@ def _image(where: str, data: dict[str, Any], base: Path, name: str | None, full:
 def _found(address: str, base: Path) -> str:
     """Return the image of an address below the folder: as much of the address's end as is found there."""
     if "?d=" in address:
-        text = unquote(address.split("?d=", 1)[1])
+        text = unquote(address.split("?d=", 1)[1], errors="surrogateescape")
     elif re.match(r"^[a-z][a-z0-9+.-]*://", address) or address.startswith("/data/"):
-        text = unquote(urlsplit(address).path)
+        text = unquote(urlsplit(address).path, errors="surrogateescape")
     else:
         text = address
     steps = [step for step in text.replace("\\", "/").split("/") if step not in ("", ".")]
