@@ -92,9 +92,16 @@ class Project:
                 f"{folder}: the project's folder cannot be created ({error.strerror}); choose another with --project."
             ) from error
         self._guard = _only_one(folder / "lock")
-        self.parts = self._read_parts()
-        self._marks = {file.stem: _read_marks(file) for file in sorted((folder / "marks").glob("*.json"))}
-        self.history: list[dict[str, Any]] = _read_json(folder / "history.json", list)
+        try:
+            self.parts = self._read_parts()
+            files = sorted(
+                (folder / "marks").glob("[!.]*.json")
+            )  # a dot begins what a Mac leaves on foreign disks
+            self._marks = {file.stem: _read_marks(file) for file in files}
+            self.history: list[dict[str, Any]] = _read_json(folder / "history.json", list)
+        except PartscopeError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another server have the folder."""
