@@ -21,6 +21,7 @@ OUTSIDE = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
     "benchmarks.md": "benchmarks/README.md",
+    "label-studio-backend.md": "examples/label_studio_backend/README.md",
 }
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)

@@ -38,8 +38,8 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", [*QUICK, *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW)])
 @pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")  # of very few images
 def test_examples_run(page: str, drawn_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for needed in ("matplotlib", "pandas"):
-        pytest.importorskip(needed, reason="the examples use the extras plot and formats")
+    for needed in ("matplotlib", "pandas", "captum"):
+        pytest.importorskip(needed, reason="the examples use the extras plot, formats and captum")
     shutil.copytree(drawn_folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     found = [example for example in examples(ROOT / page) if example.not_run is None]

@@ -38,6 +38,25 @@ def test_reads_back_exactly(pictures: Path, data: st.DataObject) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::partscope.PartscopeWarning")
+def test_what_tools_write_for_nothing(pictures: Path) -> None:
+    """No keypoints as null, no box as an empty list or zeros, and any place of a keypoint that is not marked."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["categories"].append({"id": 77, "name": "tree", "keypoints": None})
+        first, second, *_ = content["annotations"]
+        first["bbox"], second["bbox"] = [], [0, 0, 0, 0]
+        for place in ((None, None), (float("nan"), 0), ("", "")):
+            first["keypoints"] = [3, 4, 2, *place, 0]
+
+    write(pictures, change)
+    read = load_dataset("coco", pictures / "hand.json")
+    assert read[0].box is None
+    assert read[1].box is None
+    assert read[0].visible.tolist() == [True, False]
+    assert "1 boxes of zeros alone count as none." in read.notes
+
+
+@pytest.mark.filterwarnings("ignore::partscope.PartscopeWarning")
 def test_a_class_called_object_is_lost_with_a_count(pictures: Path, tmp_path: Path) -> None:
     write(pictures, lambda content: content["categories"][0].update(name="object"))
     read = load_dataset("coco", pictures / "hand.json")

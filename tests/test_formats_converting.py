@@ -14,7 +14,7 @@ from command_line import run
 from generated_datasets import assert_same, write_pictures
 from partscope import load_dataset
 from partscope.dataset import PartDataset, Sample
-from partscope.errors import AnnotationError, OptionError, PartscopeError
+from partscope.errors import AnnotationError, DatasetError, OptionError, PartscopeError
 from partscope.formats import READERS, WRITERS, convert, recognise, save_dataset
 from partscope.formats.lsp import JOINTS
 
@@ -66,6 +66,30 @@ def test_what_is_written_is_recognised(marked: PartDataset, tmp_path: Path, form
     assert abs(read.points - marked.points).max() < 1e-9
 
 
+@pytest.mark.parametrize("format", PLACES)
+def test_a_name_that_is_no_text_is_kept_or_refused(tmp_path: Path, format: str) -> None:
+    """File systems hold any bytes as names."""
+    name = "v\udcf6gel.png"
+    try:
+        os.rename(write_pictures(tmp_path, ["a.png"]) / "a.png", tmp_path / name)
+    except (OSError, UnicodeError):
+        pytest.skip("the file system holds no such names")
+    marked = PartDataset(
+        JOINTS, (Sample(name, tmp_path / name, (40, 30), [[1, 2]] * 14, [True] * 14),), "marked"
+    )  # type: ignore[arg-type]
+    target = tmp_path / PLACES[format]
+    if format in ("cub", "nabirds", "cvat", "deeplabcut"):
+        with pytest.raises(DatasetError, match="rename it"):
+            save_dataset(marked, format, target)
+        return
+    written = save_dataset(marked, format, target)
+    for image, source in written.images.items():
+        if not (tmp_path / image).exists():
+            (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, tmp_path / image)
+    assert load_dataset(format, target).ids[0].endswith(name if format != "lsp" else "im0001.png")
+
+
 @pytest.mark.parametrize("to", PLACES)
 def test_from_a_table_to_every_format_and_back(
     marked: PartDataset, tmp_path: Path, to: str, capsys: pytest.CaptureFixture[str]
@@ -74,7 +98,7 @@ def test_from_a_table_to_every_format_and_back(
     target = "new" if PLACES[to] == "." else PLACES[to]
     (tmp_path / "there").mkdir()
     ran = run(
-        capsys, "convert", tmp_path / "pictures", tmp_path / "there" / target, "--to", to, "--images", "copy"
+        capsys, "convert", tmp_path / "pictures", tmp_path / "there" / target, "--to", to, "--bring", "copy"
     )
     assert ran.code == 0, ran.err
     assert "2 objects in 2 images, 14 parts, 28 of 28 visible (csv to" in ran.out
@@ -154,7 +178,9 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "ending": (("x.txt", "--to", "csv"), r"csv is written to a file that ends in \.csv"),
     "no folder": (("no/x.csv", "--to", "csv"), "there is no folder"),
-    "images": (("x.csv", "--to", "csv", "--images", "move"), "images must be one of copy, link, none"),
+    "bring": (("x.csv", "--to", "csv", "--bring", "move"), "--bring must be one of copy, link, none"),
+    "images": (("x.csv", "--to", "csv", "--images", "copy"), "--bring copy brings them"),
+    "no images": (("x.csv", "--to", "csv", "--images", "no"), "--images no: there is no such folder"),
     "option": (("x.csv", "--to", "csv", "--option", "outsid=hidden"), "nearest names .*'outside'"),
     "option without value": (("x.csv", "--to", "csv", "--option", "outside"), "takes NAME=VALUE"),
     "whether": (("x", "--to", "deeplabcut", "--option", "h5=maybe"), "h5 must be yes or no"),
@@ -210,7 +236,7 @@ def test_what_is_not_recognised(tmp_path: Path) -> None:
         ("a.json", "["),
         ("a.csv", "x,y\n"),
         ("a.xml", "<a/>"),
-        ("a.txt", ""),
+        ("a.txt", "?"),
         ("a.json", "[" * 100_000),
     ):
         (tmp_path / name).write_text(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +83,29 @@ def test_options(pictures: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::partscope.PartscopeWarning")
+def test_a_turned_box_becomes_the_upright_one_around_it(pictures: Path) -> None:
+    """A quarter turn about the centre: 20×10 pixels around (15, 15) are 10×20; half of one is the same box."""
+    shape = '<box label="bird" occluded="0" xtl="5" ytl="10" xbr="25" ybr="20" rotation="{}"></box>'
+    for degrees, box in (
+        (90, (10, 5, 10, 20)),
+        (-90, (10, 5, 10, 20)),
+        (180, (5, 10, 20, 10)),
+        (0, (5, 10, 20, 10)),
+    ):
+        file = pictures / "turned.xml"
+        point = '<points label="beak" occluded="0" points="12,9"></points>'
+        file.write_text(
+            f'<annotations><image id="0" name="a.png" width="40" height="30">{point}{shape.format(degrees)}</image></annotations>'
+        )
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            read = load_dataset("cvat", file)
+        assert [str(one.message).split(": ")[1] for one in said] == (
+            ["1 turned boxes became the upright ones around them."] if degrees else []
+        )
+        np.testing.assert_allclose(read[0].box, box, atol=1e-9)
+
+
 def test_images_in_the_exported_folder(tmp_path: Path) -> None:
     write_pictures(tmp_path / "images")
     (tmp_path / "annotations.xml").write_text(XML)
@@ -151,5 +176,5 @@ def test_bad_images_can_be_left_out(pictures: Path) -> None:
 
 def test_an_encoding_trick_is_refused(pictures: Path) -> None:
     (pictures / "export.xml").write_bytes(LAUGHS.encode("utf-16"))
-    with pytest.raises(AnnotationError, match="not UTF-8"):
+    with pytest.raises(AnnotationError, match=r"UTF-16.*save it as UTF-8"):
         load_dataset("cvat", pictures / "export.xml")

@@ -50,8 +50,26 @@ def test_a_table_made_by_hand(pictures: Path) -> None:
     assert "the column 'who' was not read (3 rows)." in read.notes
 
 
+def test_a_table_of_a_spreadsheet_or_of_pandas(pictures: Path) -> None:
+    """Blanks behind commas, quotes around everything, TRUE and FALSE, NaN for no position."""
+    tables = (
+        'image, part, x, y, visible\na.png, beak, 1, 2, TRUE\na.png, "left, eye", 5, 5, FALSE\n',
+        '"image","part","x","y"\r\n"a.png","beak","1.0","2.0"\r\n"a.png","left, eye","NaN","nan"\r\n',
+        'image,part,x,y,visible\na.png,beak,1,2,1.0\na.png,"left, eye",NaN,NaN,0.0\n',
+        'image,part,x,y,visible\na.png,beak,1,2,True\na.png,"left, eye",,,false\n',
+    )
+    for text in tables:
+        read = load_dataset("auto", write(pictures, text))
+        assert read.parts == ("beak", "left, eye")
+        assert read.ids == ("a.png",)
+        assert read.points[0][0].tolist() == [1.0, 2.0]
+        assert read.visible.tolist() == [[True, False]]
+
+
 HEADER = "image,part,x,y,visible"
 BAD = {
+    "visible without place": (f"{HEADER}\na.png,beak,NaN,NaN,1\n", AnnotationError, "line 2: .*not finite"),
+    "half a place": ("image,part,x,y\na.png,beak,1,NaN\n", AnnotationError, "line 2: .*not finite"),
     "no column x": ("image,part,y,visible\n", AnnotationError, "name the column 'x' once"),
     "column twice": (f"{HEADER},class,class\n", AnnotationError, "'class' comes twice"),
     "too few columns": (f"{HEADER}\na.png,beak,1\n", AnnotationError, "line 2: has 3 columns"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from generated_datasets import ROUND_TRIPS, write_pictures
 from partscope import load_dataset
 from partscope.dataset import PartDataset, Sample
-from partscope.errors import PartscopeError
+from partscope.errors import AnnotationError, PartscopeError
 from partscope.formats import save_dataset
 from partscope.formats.lsp import JOINTS
 
@@ -69,6 +70,64 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (place / image).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, place / image)
     return root
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.xml", "a.pts", "CollectedData_me.csv"])
+def test_files_that_are_empty_or_utf_16_are_said_so(tmp_path: Path, name: str) -> None:
+    """And not, that they are of no known format."""
+    file = tmp_path / name
+    format = {".json": "coco", ".xml": "cvat", ".pts": "300w"}.get(file.suffix, "csv")
+    for content, message in (
+        (b"", "the file is empty"),
+        (b"\xef\xbb\xbf \r\n", "the file is empty"),
+        ("image,part\n".encode("utf-16"), "UTF-16.*save it as UTF-8"),
+        (b"\xfe\xff\x00a", "UTF-16.*save it as UTF-8"),
+    ):
+        file.write_bytes(content)
+        for wanted in ("auto", format):
+            with pytest.raises(AnnotationError, match=message) as caught:
+                load_dataset(wanted, file)
+            assert str(file) in str(caught.value)
+
+
+def test_names_of_images_as_other_systems_write_them(tmp_path: Path) -> None:
+    """Backslashes of Windows, and letters composed otherwise (macOS) find their images; nothing leaves the folder."""
+    composed = unicodedata.normalize("NFC", "vögel/é.png")
+    write_pictures(tmp_path / "data", ["birds/a.png", composed])
+    file = tmp_path / "data" / "parts.csv"
+    for written, meant in (
+        ("birds\\a.png", "birds/a.png"),
+        (".\\birds\\a.png", "birds/a.png"),
+        (unicodedata.normalize("NFD", composed), composed),
+        (unicodedata.normalize("NFD", composed).replace("/", "\\"), composed),
+    ):
+        file.write_text(f"image,part,x,y\n{written},beak,1,2\n", "utf-8")
+        (sample,) = load_dataset("csv", file)
+        assert (sample.id, sample.image) == (meant, tmp_path / "data" / meant)
+    write_pictures(tmp_path, ["secret.png"])
+    for written in (
+        "..\\secret.png",
+        "birds\\..\\..\\secret.png",
+        f"\\{tmp_path}\\secret.png",
+        "birds\\b.png",
+    ):
+        file.write_text(f"image,part,x,y\n{written},beak,1,2\n", "utf-8")
+        with pytest.raises(PartscopeError, match=r"there is no image|leaves the data set's folder"):
+            load_dataset("csv", file)
+
+
+def test_a_name_that_is_really_of_a_backslash_is_taken_as_it_is(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["a\\b.png", "a/b.png"])
+    (tmp_path / "parts.csv").write_text("image,part,x,y\na\\b.png,beak,1,2\na/b.png,beak,1,2\n", "utf-8")
+    assert load_dataset("auto", tmp_path).ids == ("a\\b.png", "a/b.png")
+
+
+def test_another_encoding_is_named_where_an_image_is_missing(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["vögel.png"])
+    (tmp_path / "parts.csv").write_text("image,part,x,y\nvögel.png,beak,1,2\n", "latin-1")
+    with pytest.raises(AnnotationError, match=r"line 2: .*is not UTF-8.*save the file as UTF-8") as caught:
+        load_dataset("csv", tmp_path / "parts.csv")
+    str(caught.value).encode()  # it can be printed
 
 
 def nodes(value: Any) -> Iterator[tuple[Any, Any]]:

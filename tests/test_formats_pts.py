@@ -49,6 +49,15 @@ def test_the_first_pixel_is_one_one(tmp_path: Path) -> None:
     assert load_dataset("300w", tmp_path / "a.pts", parts=["beak", "tail"]).parts == ("beak", "tail")
 
 
+def test_uppercase_endings_are_not_left_out(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_pictures(tmp_path, ["B.PNG"])
+    (tmp_path / "B.PTS").write_text(FACE)
+    assert load_dataset("auto", tmp_path).ids == ("B.PNG", "a.png")
+    (tmp_path / "a.pts").unlink()
+    assert load_dataset("auto", tmp_path).ids == ("B.PNG",)
+
+
 def test_the_68_points_know_their_mirror_images(tmp_path: Path) -> None:
     """Mirroring twice leads back, and the points on the middle line stay: chin, nose bridge and tip, lips."""
     rows = "\n".join(f"{x} 5" for x in range(1, 35) for _ in range(2))

@@ -61,6 +61,21 @@ def test_key_points_of_supervision() -> None:
     assert not drawn[:3, :3].any()  # … and nothing at (0, 0)
 
 
+def test_keypoints_of_fiftyone() -> None:
+    first, second = TWO.to_fiftyone([(40, 80), (10, 20)], label="bird")
+    assert list(first) == ["keypoints"]
+    (one,) = first["keypoints"]
+    assert (one["label"], one["confidence"]) == ("bird", [0.75, 0.25])
+    np.testing.assert_array_equal(one["points"], [[10.5 / 40, 0.25], [np.nan, np.nan]])  # the tail is hidden
+    (other,) = second["keypoints"]
+    np.testing.assert_array_equal(other["points"], [[0.5, 0.3], [np.nan, np.nan]])
+    assert other["confidence"] == [0.5, 0.0]
+    assert PartPredictions.empty(("beak",)).to_fiftyone([]) == []
+    for sizes in ([(40, 80)], [40, 80], [(40, 80), (0, 20)], [(40, 80), (np.nan, 20)]):
+        with pytest.raises(DatasetError, match="positive width and height of each of 2 images"):
+            TWO.to_fiftyone(sizes)
+
+
 @pytest.mark.parametrize(("package", "extra"), [("pandas", "formats"), ("supervision", "supervision")])
 def test_what_is_missing_is_named(package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)

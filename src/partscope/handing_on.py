@@ -1,4 +1,4 @@
-"""Located parts as other libraries want them: a data frame, COCO's results, supervision's key points. Arrays in, theirs out."""
+"""Located parts in other libraries: a data frame, COCO's results, key points of supervision and FiftyOne. Arrays in, theirs out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from partscope.errors import DatasetError, MissingExtraError
 
@@ -110,3 +110,42 @@ def as_key_points(
             more["visible"] = (found[i] & visible[i])[None]
         result.append(supervision.KeyPoints(xy=xy[None], class_id=np.zeros(1, dtype=int), **more))
     return result
+
+
+def as_fiftyone_keypoints(
+    points: NDArray[np.float64],
+    shown: NDArray[np.bool_],
+    score: NDArray[np.float64],
+    sizes: ArrayLike,
+    label: str,
+) -> list[dict[str, Any]]:
+    """Return one record per image with the fields of FiftyOne's `Keypoints`, of one object.
+
+    Parameters
+    ----------
+    points, score: as in :class:`partscope.predictions.PartPredictions`.
+    shown: (N, P) bool: which parts get a position.
+    sizes: (N, 2) width and height of the upright images in pixels.
+    label: of the object.
+
+    Raises
+    ------
+    DatasetError: `sizes` have another shape, or one is not positive.
+    """
+    sides = np.asarray(sizes, dtype=np.float64)
+    if len(points) == 0:
+        return []
+    if sides.shape != (len(points), 2) or not (np.isfinite(sides) & (sides > 0)).all():
+        raise DatasetError(
+            f"sizes must be the positive width and height of each of {len(points)} images, not an array of shape {sides.shape}"
+            f"{'' if sides.shape != (len(points), 2) else ' with other values'}."
+        )
+    relative = np.where(shown[..., None], points / sides[:, None], np.nan)
+    return [
+        {
+            "keypoints": [
+                {"label": label, "points": at, "confidence": confidence},
+            ]
+        }
+        for at, confidence in zip(relative.tolist(), score.tolist(), strict=True)
+    ]

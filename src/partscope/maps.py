@@ -102,7 +102,38 @@ def iterate_gradient_maps(
 
     Parameters and errors as :func:`gradient_maps`; maps are (len(channels), S, S).
     """
-    reduce = _reduction(reduction)
+    yield from _pieces(backbone, inputs, channels, _reduction(reduction), chunk, engine)
+
+
+def input_gradients(
+    backbone: Backbone,
+    inputs: Tensor,
+    channels: Sequence[int] | None = None,
+    *,
+    chunk: int | None = None,
+    engine: str = "auto",
+) -> Tensor:
+    """Return the gradients themselves, (K, 3, S, S): what :func:`gradient_maps` reduces over the colours.
+
+    Parameters and errors as :func:`gradient_maps`.
+    """
+    pieces = [
+        part for _, part in _pieces(backbone, inputs, channels, lambda gradients: gradients, chunk, engine)
+    ]
+    if not pieces:
+        return torch.empty(0, *inputs.shape, dtype=inputs.dtype, device=backbone.device)
+    return torch.cat(pieces)
+
+
+def _pieces(
+    backbone: Backbone,
+    inputs: Tensor,
+    channels: Sequence[int] | None,
+    reduce: Callable[[Tensor], Tensor],
+    chunk: int | None,
+    engine: str,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Yield channels and what `reduce` makes of their gradients, chunk by chunk."""
     with _gradients_on():
         image = inputs.detach().to(backbone.device, backbone.dtype).unsqueeze(0).clone().requires_grad_(True)
         activations = backbone.activations(image)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from partscope.dataset import Skipped
 from partscope.errors import DatasetError, OptionError
-from partscope.handing_on import as_coco_results, as_frame, as_key_points
+from partscope.handing_on import as_coco_results, as_fiftyone_keypoints, as_frame, as_key_points
 
 if TYPE_CHECKING:
     import pandas
@@ -271,6 +271,23 @@ class PartPredictions:
         MissingExtraError: supervision (in the extra `supervision`) is not installed.
         """
         return as_key_points(self.points, self.found, self.visible, self.score)
+
+    def to_fiftyone(self, sizes: ArrayLike, label: str = "object") -> list[dict[str, Any]]:
+        """Return one record per image with the fields of FiftyOne's `Keypoints`; FiftyOne itself is not needed.
+
+        `keypoints` holds one object with its `label`, its `points` in the order of `parts`, relative to the image's width and
+        height, and their `confidence`, the scores. A part that was not found or is believed to be hidden is NaN, NaN.
+
+        Parameters
+        ----------
+        sizes: (N, 2) width and height of the upright images in pixels.
+        label: of the objects.
+
+        Raises
+        ------
+        DatasetError: `sizes` have another shape, or one is not positive.
+        """
+        return as_fiftyone_keypoints(self.points, self.found & self.visible, self.score, sizes, label)
 
 
 def _number(value: float) -> float | None:

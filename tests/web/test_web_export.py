@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from drawn import drawn_dataset
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector
 from partscope.formats import load_dataset, read_predictions_coco, read_predictions_csv, registry
-from partscope.web import Session
-from web_sessions import FoundSession, id_of, name_parts
+from partscope.web import Session, create_app
+from web_sessions import PAGE, FoundSession, finish, id_of, name_parts, tiny_options
 
 pytestmark = pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarning")
 
@@ -48,6 +50,34 @@ def test_every_registered_writer_is_offered(searched: FoundSession, monkeypatch:
     assert json.loads(answer.headers["x-partscope-lost"]) == ["2 things – lost."]
     assert answer.headers["content-disposition"].endswith("-own.txt")
     assert "attachment" in answer.headers["content-disposition"]
+
+
+def test_names_that_are_no_text_are_learned_from_and_exported_or_refused(tmp_path: Path) -> None:
+    """A folder and a picture of it whose names are bytes of another encoding."""
+    animals = drawn_dataset(tmp_path / "animals", 4)
+    root = tmp_path / "v\udcf6gel"
+    try:
+        os.rename(animals[0].image.parent, root)
+        os.rename(root / animals[0].image.name, root / "m\udcf6we.png")
+    except (OSError, UnicodeError):
+        pytest.skip("the file system holds no such names")
+    session = Session(root, options=tiny_options())
+    client = TestClient(create_app(session), base_url=PAGE, headers={"X-Partscope": "1"})
+    try:
+        keys = name_parts(session, animals)
+        for picture in list(session.folder)[:3]:
+            session.set_marks(picture.id, dict.fromkeys(keys, (3.0, 4.0)), 0)
+        id = next(picture.id for picture in session.folder if "\udcf6" in picture.name)
+        session.set_marks(id, dict.fromkeys(keys, (3.0, 4.0)), session.project.marks(id).revision)
+        session.find()
+        assert finish(session) == "done", session.jobs.progress.what
+        assert client.get("/api/project").json()["folder"] == "v?gel"
+        for name in (one["name"] for one in client.get("/api/exports").json()["exports"]):
+            answer = client.get(f"/api/exports/{name}")
+            assert answer.status_code in (200, 422), name
+            assert answer.status_code == 200 or answer.json()["error"].endswith("."), name
+    finally:
+        session.close()
 
 
 def test_marks_as_cub_read_back(searched: FoundSession, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from partscope.dataset import PartDataset
 from partscope.detectors import LinearDetector
@@ -21,6 +22,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::partscope.errors.PartscopeWarni
 def find(session: Session, **options: bool) -> str:
     session.find(**options)
     return finish(session)
+
+
+def test_a_picture_replaced_by_a_smaller_one_is_shown_as_bad_and_the_rest_goes_on(
+    session: Session, client: TestClient, animals: PartDataset
+) -> None:
+    """Its marks lie outside it now; marking it again makes it good."""
+    keys = name_parts(session, animals)
+    ids = [mark(session, sample) for sample in animals[:6]]
+    Image.new("RGB", (20, 20)).save(animals[0].image)
+    assert client.post("/api/find", json={}).status_code == 200
+    assert finish(session) == "done"
+    assert [session.state(id) for id in ids] == ["bad", *["done"] * 5]
+    assert "lies outside the image of 20×20 pixels" in session.unreadable[ids[0]]
+    assert client.get("/api/exports/csv").text.count(animals[0].image.name) == 0
+    revision = session.project.marks(ids[0]).revision
+    session.set_marks(ids[0], dict.fromkeys(keys, (3.0, 4.0)), revision)
+    assert session.state(ids[0]) == "done"
+    assert client.get("/api/exports/csv").text.count(animals[0].image.name) == len(keys)
 
 
 def test_nothing_to_learn_from_is_said(client: TestClient, session: Session, animals: PartDataset) -> None:

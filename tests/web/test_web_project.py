@@ -111,6 +111,27 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
         Project(tmp_path / "p")
 
 
+def test_a_project_that_was_put_right_opens_in_the_same_process(tmp_path: Path) -> None:
+    Project(tmp_path / "p").close()
+    (tmp_path / "p" / "history.json").write_text("{")
+    for _ in range(2):  # the lock of the first failure is gone
+        with pytest.raises(PartscopeError, match=r"history\.json: the project's file is damaged"):
+            Project(tmp_path / "p")
+    (tmp_path / "p" / "history.json").unlink()
+    Project(tmp_path / "p").close()
+
+
+def test_what_a_mac_leaves_beside_files_is_no_damage(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    (key,) = project.set_parts([(None, "a")], [], 0).names
+    project.set_marks("x", {key: (1, 1)}, 0, (9, 9))
+    project.close()
+    (tmp_path / "p" / "marks" / "._x.json").write_bytes(b"\x00\x05\x16\x07")
+    again = Project(tmp_path / "p")
+    assert list(again.marked()) == ["x"]
+    again.close()
+
+
 def test_a_new_name_keeps_the_marks_and_a_key_is_never_used_again(tmp_path: Path) -> None:
     project = Project(tmp_path / "p")
     (a, b) = project.set_parts([(None, "a"), (None, "b")], [], 0).names
@@ -125,7 +146,8 @@ def test_a_new_name_keeps_the_marks_and_a_key_is_never_used_again(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "parts", [[(None, " ")], [(None, "a"), (None, "a")], [("p7", "a")], [(None, "x" * 61)]]
+    "parts",
+    [[(None, " ")], [(None, "a"), (None, "a")], [("p7", "a")], [(None, "x" * 61)], [(None, "a\x00b")]],
 )
 def test_parts_that_make_no_sense_are_refused(tmp_path: Path, parts: list[tuple[str | None, str]]) -> None:
     project = Project(tmp_path / "p")

@@ -32,7 +32,24 @@ def session(searched: FoundSession) -> Session:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example:8765", "", "[", "10.0.0.7:8765", "localhost.evil"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example:8765",
+        "",
+        "[",
+        "10.0.0.7:8765",
+        "localhost.evil",
+        *(
+            "evil@127.0.0.1",
+            "127.0.0.1/evil",
+            "127.0.0.1#evil.example",
+            "127.0.0.1?x",
+            "127.0.0.1:",
+            "[::1",
+            "127.0.0.1:999999",
+        ),
+    ],
 )
 def test_foreign_host_headers_are_refused(client: TestClient, host: str) -> None:
     for path in ("/", "/api/project", "/static/main.js"):
@@ -51,6 +68,10 @@ def test_own_host_headers_are_answered(client: TestClient, host: str) -> None:
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://127.0.0.1:8765@evil.example"},
+        {"Origin": "ftp://127.0.0.1:8765"},
+        {"Origin": ""},
         {"Origin": "http://127.0.0.1:9999"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -124,6 +145,30 @@ def test_large_requests_and_those_of_unknown_length_are_refused(client: TestClie
     assert "larger than the 1 MB" in large.json()["error"]
     endless = client.put("/api/parts", content=iter([b"{", b"}"]))
     assert endless.status_code == 411
+
+
+def test_numbers_that_are_none_get_one_sentence(client: TestClient) -> None:
+    for seen in (b"9" * 5000, b"\xb2", b"-1", b"1,2", b"1.0"):
+        answer = client.put("/api/parts", json={"parts": []}, headers={"If-Match": seen})  # type: ignore[dict-item]
+        assert (answer.status_code, "If-Match" in answer.json()["error"]) == (422, True), seen
+    for length in (b"9" * 5000, b"\xb2", b"-1", b"1e3"):
+        answer = client.put("/api/parts", content=b"{}", headers={"Content-Length": length})  # type: ignore[dict-item]
+        assert (answer.status_code, "larger than" in answer.json()["error"]) == (413, True), length
+
+
+def test_what_is_nowhere_gets_one_sentence_too(client: TestClient) -> None:
+    for method, path, status in (
+        ("GET", "/nowhere", 404),
+        ("GET", "/static/%2e%2e/app.py", 404),
+        ("GET", "/static/..%252fapp.py", 404),
+        ("PATCH", "/api/project", 405),
+        ("PUT", "/api/parts", 400),
+    ):
+        deep = (
+            {"content": b"[" * 5000, "headers": {"Content-Type": "application/json"}} if status == 400 else {}
+        )
+        answer = client.request(method, path, **deep)  # type: ignore[arg-type]
+        assert (answer.status_code, list(answer.json())) == (status, ["error"]), path
 
 
 def test_malformed_requests_get_one_sentence(client: TestClient) -> None:

@@ -36,6 +36,7 @@ def fit(
     data: options.Data,
     out: options.ModelOut,
     format: options.Format = "auto",
+    images: options.Images = None,
     split: options.FitSplit = "train",
     limit: options.Limit = None,
     seed: Annotated[
@@ -136,7 +137,6 @@ def fit(
     from partscope.classification.slots import NORMALISATIONS
     from partscope.classification.sources import part_source
     from partscope.detectors import default_method
-    from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
@@ -153,7 +153,7 @@ def fit(
     files = {"--detector": detector, "--weights": weights, "--out": out, "--cache": cache, "--json": json_out}
     check_distinct(files)
     output = Output(json_out)
-    whole = load_dataset(format, data, on_error=on_error)
+    whole = options.load(format, data, images, on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     check_classes(labels_of(drawn, None))

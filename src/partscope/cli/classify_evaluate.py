@@ -33,6 +33,7 @@ def evaluate(
     model: Classifier,
     data: options.Data,
     format: options.Format = "auto",
+    images: options.Images = None,
     split: options.EvaluatedSplit = "test",
     unseen: Annotated[
         str,
@@ -61,7 +62,6 @@ def evaluate(
     A run that is stopped is continued by the same command.
     """
     from partscope.classification.result import UNSEEN
-    from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
@@ -71,7 +71,7 @@ def evaluate(
     output = Output(json_out)
     fitted = load_classifier(model, weights)
     format, data = options.resolved(format, data)
-    whole = load_dataset(format, data, on_error=on_error)
+    whole = options.load(format, data, images, on_error)
     dataset = whole.split(split)
     _check_test_labels(fitted, dataset, unseen)
     work = Work(model, cache)

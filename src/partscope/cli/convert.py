@@ -26,10 +26,11 @@ def convert(
     format: Annotated[
         str, typer.Option("--from", metavar="FORMAT", help="Format of SOURCE; auto finds it out.")
     ] = "auto",
-    images: Annotated[
+    images: options.Images = None,
+    bring: Annotated[
         str,
         typer.Option(
-            "--images",
+            "--bring",
             metavar="copy|link|none",
             help="Bring the images to where the new format has them, or leave them where they are.",
         ),
@@ -39,7 +40,7 @@ def convert(
         typer.Option(
             "--option",
             metavar="NAME=VALUE",
-            help="An option of either format, such as images=DIR, outside=hidden, parts=A,B; may be repeated.",
+            help="An option of either format, such as outside=hidden, parts=A,B, h5=yes; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -52,10 +53,15 @@ def convert(
     Formats: csv, coco, cub, nabirds, label-studio, label-studio-min, cvat, deeplabcut, 300w, lsp.
     """
     from partscope.formats import READERS, recognise
-    from partscope.formats.converting import check_target
+    from partscope.formats.converting import IMAGES, check_target
     from partscope.formats.converting import convert as run
 
     options.check_on_error(on_error)
+    options.checked_choice("--bring", bring, IMAGES)
+    if images is not None and str(images) in IMAGES and not images.exists():
+        raise OptionError(
+            f"--images names the folder of the images; --bring {images} brings them to the new format."
+        )
     check_target(target, to, force)
     output = Output(json_out)
     format, source = recognise(source) if format == "auto" else (format, source)
@@ -64,12 +70,13 @@ def convert(
             f"there is no annotation format {format!r}; nearest names: {nearest_names(format, READERS)}."
         )
     read, write = _options(option or [], format, to)
+    read.update(options.images_option(format, images))
     done = run(
         source,
         target,
         to,
         format=format,
-        images=images,
+        images=bring,
         force=force,
         on_error=on_error,
         read_options=read,
@@ -86,11 +93,11 @@ def convert(
     for note in dataset.notes:
         output.line(f"note: {note}")
     if done.images:
-        output.line(f"{done.images} images {'copied' if images == 'copy' else 'linked'}")
+        output.line(f"{done.images} images {'copied' if bring == 'copy' else 'linked'}")
     if done.absent:
         output.line(
-            f"{done.absent} images are not where {to} looks for them; bring them with --images copy or link, or name their "
-            "folder when reading."
+            f"{done.absent} images are not where {to} looks for them; bring them with --bring copy or link, or name their "
+            "folder with --images when reading."
         )
     list_failures(dataset.skipped, len(dataset) + len(dataset.skipped), "items")
     output.document(

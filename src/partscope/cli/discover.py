@@ -49,6 +49,7 @@ def discover(
         ),
     ] = None,
     format: options.Format = "auto",
+    images: options.Images = None,
     split: Annotated[
         str, typer.Option("--split", metavar="NAME", help="Split to learn from; all for every image.")
     ] = "train",
@@ -82,7 +83,6 @@ def discover(
 ) -> None:
     """Discover parts in images without marked parts, and save them as a detector."""
     from partscope.discovery import PartDiscovery
-    from partscope.formats import load_dataset
 
     options.check_on_error(on_error)
     if name_from is not None and name_from < 1:
@@ -104,7 +104,7 @@ def discover(
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
     output = Output(json_out)
-    whole = load_dataset(format, data, on_error=on_error)
+    whole = options.load(format, data, images, on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     marked = None if name_from is None else part.limit(name_from, seed)

@@ -27,6 +27,7 @@ def evaluate(
     model: options.Model,
     data: options.Data,
     format: options.Format = "auto",
+    images: options.Images = None,
     split: options.EvaluatedSplit = "test",
     normaliser: Annotated[
         str,
@@ -63,7 +64,6 @@ def evaluate(
     A run that is stopped is continued by the same command.
     """
     from partscope.discovery import PartDiscovery
-    from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
     from partscope.report.tables import method_name, number
 
@@ -76,7 +76,7 @@ def evaluate(
     if isinstance(detector, PartDiscovery):
         detector.check_named()  # before the network has seen a single image
     format, data = options.resolved(format, data)
-    whole = load_dataset(format, data, on_error=on_error)
+    whole = options.load(format, data, images, on_error)
     dataset = whole.split(split)
     deviations = None if sigmas is None else _sigmas(sigmas, set(dataset.parts) & set(detector.parts_))
     tasks = [Task(sample.id, sample.image, sample.box) for sample in dataset]

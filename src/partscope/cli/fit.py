@@ -36,6 +36,7 @@ def fit(
     data: options.Data,
     out: options.ModelOut,
     format: options.Format = "auto",
+    images: options.Images = None,
     split: options.FitSplit = "train",
     limit: options.Limit = None,
     seed: options.Seed = 0,
@@ -218,7 +219,6 @@ def fit(
     A run that is stopped is continued by the same command.
     """
     from partscope.engine import ShardDone, use_engine
-    from partscope.formats import load_dataset
 
     options.check_on_error(on_error)
     given: dict[str, Any] = {
@@ -254,7 +254,7 @@ def fit(
     if "scan_folder" in detector.get_params(deep=False):
         folder = scan_folder or out.with_name(f"{out.name}.scan")
         detector.set_params(scan_folder=folder)
-    whole = load_dataset(format, data, on_error=on_error)
+    whole = options.load(format, data, images, on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
     share = None if shard is None else sharing.share_of(detector, shard)

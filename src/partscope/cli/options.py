@@ -39,6 +39,15 @@ Format = Annotated[
     str,
     typer.Option("--format", metavar="NAME", help="Annotation format of DATA; auto finds it out."),
 ]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Folder of the images that the annotation names; by default where the format has them, such as beside it.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the draw of --limit.")]
 Backbone = Annotated[
     str | None,
@@ -200,6 +209,38 @@ def resolved(format: str, data: Path) -> tuple[str, Path]:
     from partscope.formats import recognise
 
     return recognise(data) if format == "auto" else (format, data)
+
+
+def load(format: str, data: Path, images: Path | None, on_error: str) -> PartDataset:
+    """Read a data set, its images from the folder that `--images` names where it is given.
+
+    Raises
+    ------
+    OptionError: there is no such folder, or the format keeps its images in its own.
+    PartscopeError: as :func:`partscope.formats.load_dataset`.
+    """
+    from partscope.formats import load_dataset
+
+    format, data = resolved(format, data)
+    return load_dataset(format, data, on_error=on_error, **images_option(format, images))
+
+
+def images_option(format: str, images: Path | None) -> dict[str, Path]:
+    """Return `--images` as an option of the format's reader, or none where it is not given; errors as :func:`load`."""
+    import inspect
+
+    from partscope.errors import OptionError
+    from partscope.formats import READERS
+
+    if images is None or format not in READERS:  # the reader says that there is no such format
+        return {}
+    if "images" not in inspect.signature(READERS[format]).parameters:
+        raise OptionError(
+            f"--images: the format {format!r} has its images in its own folder; leave --images out."
+        )
+    if not images.is_dir():
+        raise OptionError(f"--images {images}: there is no such folder; check the path.")
+    return {"images": images}
 
 
 def learning_split(dataset: PartDataset, split: str) -> PartDataset:

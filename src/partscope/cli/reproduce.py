@@ -16,6 +16,7 @@ from partscope.cli.tables import show_comparisons, show_notes, show_results
 def table1(
     data: options.Data,
     format: options.Format = "auto",
+    images: options.Images = None,
     methods: Annotated[
         str,
         typer.Option(
@@ -51,7 +52,6 @@ def table1(
     All images of the split test are used. A run that is stopped is continued by the same command.
     """
     from partscope.backbones import DEFAULT_BACKBONE, get_backbone
-    from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
     from partscope.reproduce import measure_table1
 
@@ -59,7 +59,7 @@ def table1(
     options.check_search(search, shortlist)
     output = Output(json_out)
     network = get_backbone(backbone or DEFAULT_BACKBONE, layer=layer, input_size=input_size, weights=weights)
-    dataset = load_dataset(format, data, on_error=on_error)
+    dataset = options.load(format, data, images, on_error)
     what = "ablation" if ablation else "table1"
     name = network.name.replace(":", "-").replace("/", "-")
     place = folder or Path(f"partscope-{what}-{name}-{search or 'shortlist'}")

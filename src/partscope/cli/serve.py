@@ -10,7 +10,7 @@ import typer
 from partscope.cli import options
 from partscope.cli.exits import list_failures
 from partscope.cli.models import load_model
-from partscope.errors import MissingExtraError
+from partscope.errors import MissingExtraError, OptionError
 
 
 def serve(
@@ -66,6 +66,7 @@ def serve(
         ),
     ] = None,
     format: options.Format = "auto",
+    images: options.Images = None,
     weights: options.Weights = None,
 ) -> None:
     """Mark parts on a few pictures in the browser, find them on the rest, correct, and export.
@@ -77,11 +78,12 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "web", "the page in the browser") from error
-    from partscope.formats import load_dataset
     from partscope.web import Session, import_marks
     from partscope.web import serve as run
 
-    known = None if marks is None else load_dataset(format, marks, on_error="skip")
+    if images is not None and marks is None:
+        raise OptionError("--images belongs to --marks, and there is none; leave it out.")
+    known = None if marks is None else options.load(format, marks, images, "skip")
     detector = None if model is None else load_model(model, weights)
     session = Session(folder, project, detector)
     try:

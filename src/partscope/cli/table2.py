@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 def table2(
     data: options.Data,
     format: options.Format = "auto",
+    images: options.Images = None,
     detector: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +115,6 @@ def table2(
     from partscope.classification.linear import CLASSIFIERS
     from partscope.classification.slots import NORMALISATIONS
     from partscope.detectors import PartDetector
-    from partscope.formats import load_dataset
     from partscope.report.environment import environment_facts
     from partscope.table2 import measure_table2
 
@@ -124,7 +124,7 @@ def table2(
     options.checked_choice("--normalize", normalize, NORMALISATIONS)
     output = Output(json_out)
     searching = [None if file is None else PartDetector.load(file) for file in (detector, box_detector)]
-    dataset = load_dataset(format, data, on_error=on_error)
+    dataset = options.load(format, data, images, on_error)
     network = backbone or DEFAULT_BACKBONE
     size = "" if input_size is None else f"-{input_size}"
     place = folder or Path(f"partscope-table2-{network.replace(':', '-').replace('/', '-')}{size}")

@@ -112,7 +112,7 @@ def background(images: list[KeptImage], grids: FeatureGrids) -> Statistics:
     cells = len(grids.cell_centres())
     nothing = np.zeros((1, 0, grids.features), dtype=np.float32)
     for image in images:
-        rng = np.random.default_rng(zlib.crc32(image.id.encode()))
+        rng = np.random.default_rng(zlib.crc32(image.id.encode("utf-8", "surrogateescape")))
         drawn = np.sort(rng.choice(cells, min(CELLS, cells), replace=False))
         statistics.add(image.features(grids, drawn), nothing, np.zeros((1, 0), dtype=np.bool_))
     return statistics

@@ -118,7 +118,8 @@ class _Entry:
 def _categories(content: dict[str, Any], path: Path) -> dict[Any, tuple[str, list[str]]]:
     found: dict[Any, tuple[str, list[str]]] = {}
     for i, record in enumerate(json_records(content, "categories", path)):
-        key, name, names = record.get("id"), record.get("name"), record.get("keypoints", [])
+        key, name, names = record.get("id"), record.get("name"), record.get("keypoints")
+        names = [] if names is None else names
         where = f"{path}: category {key if key is not None else f'number {i}'}"
         if not isinstance(key, (int, str)) or not isinstance(name, str):
             raise AnnotationError(f"{where}: has no 'id' or no 'name'; add it.")
@@ -181,7 +182,7 @@ def _annotations(
             notes.add(
                 "the segmentations of {} objects were not read.", int(bool(record.get("segmentation"))), True
             )
-            yield _Entry(_object(record, pictures[image], label, where, i), keypoints)
+            yield _Entry(_object(record, pictures[image], label, where, i, notes), keypoints)
         except DatasetError as error:
             faults.add(where, error)
     notes.add("{} images without an annotation were left out.", len(set(pictures) - marked))
@@ -202,7 +203,8 @@ def _keypoints(record: dict[str, Any], names: list[str], where: str) -> list[tup
         try:
             if number(v) not in (0, 1, 2):
                 raise ValueError(f"v must be 0, 1 or 2, not {v!r}")
-            found.append((name, number(x), number(y), int(number(v))))
+            x, y = (number(x), number(y)) if number(v) else (0.0, 0.0)  # whatever stands there
+            found.append((name, x, y, int(number(v))))
         except ValueError as error:
             raise AnnotationError(
                 f"{where}: the keypoint {name!r} does not parse ({error}); correct it."
@@ -210,10 +212,15 @@ def _keypoints(record: dict[str, Any], names: list[str], where: str) -> list[tup
     return found
 
 
-def _object(record: dict[str, Any], picture: dict[str, Any], label: str, where: str, i: int) -> Marked:
+def _object(
+    record: dict[str, Any], picture: dict[str, Any], label: str, where: str, i: int, notes: Notes
+) -> Marked:
     sides = record.get("bbox")
     try:
-        if record.get("bbox_marked") is False:
+        if record.get("bbox_marked") is False or sides == []:
+            sides = None
+        elif sides == [0, 0, 0, 0]:
+            notes.add("{} boxes of zeros alone count as none.", quiet=True)
             sides = None
         x, y, width, height = (0.0, 0.0, 0.0, 0.0) if sides is None else (number(side) for side in sides)
         size = None

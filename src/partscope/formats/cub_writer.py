@@ -11,7 +11,7 @@ from partscope.dataset import PartDataset, Sample
 from partscope.errors import DatasetError
 from partscope.formats.reading import relative_name
 from partscope.formats.registry import writer
-from partscope.formats.writing import Losses, Written, make_folder, named, one_object_each
+from partscope.formats.writing import Losses, Written, check_unicode, make_folder, named, one_object_each
 
 #: Samples with the ids of their images.
 Rows = Sequence[tuple[str, Sample]]
@@ -159,7 +159,4 @@ def _check_name(name: str) -> None:
         raise DatasetError(
             f"the name {name!r} cannot be written to a line of text; rename it without line breaks and outer blanks."
         )
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DatasetError(f"the name {name!r} is not valid Unicode; rename it.") from error
+    check_unicode(name)

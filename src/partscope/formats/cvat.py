@@ -10,7 +10,7 @@ their number, from 1, where they have no group.
 
 A point with `outside="1"` is not visible. One with `occluded="1"` is not visible either, or with `occluded="marked"` taken at
 its place. An image without any shape is left out with a count, or with `unmarked="keep"` an object without visible parts.
-Other shapes, and tracks, are counted and not read. `subset` of an image is its split.
+A turned box becomes the smallest upright one around it, with a count. Other shapes, and tracks, are counted and not read. `subset` of an image is its split.
 
 What is lost in writing: names of objects that are no numbers, counted, and a name where an image holds one object.
 """
@@ -24,7 +24,7 @@ from xml.etree.ElementTree import Element
 
 from partscope.dataset import PartDataset
 from partscope.errors import AnnotationError, DatasetError
-from partscope.formats.objects import OBJECT, Box, Marked, Notes, Point, build_dataset, choice
+from partscope.formats.objects import OBJECT, Box, Marked, Notes, Point, build_dataset, choice, turned_box
 from partscope.formats.reading import Faults, number
 from partscope.formats.reading_xml import read_xml
 from partscope.formats.registry import beginning, reader
@@ -205,8 +205,8 @@ def _box(where: str, shape: Element, notes: Notes) -> Box:
         raise AnnotationError(
             f"{where}: a box does not parse ({error}); it needs xtl, ytl, xbr and ybr."
         ) from error
-    notes.add("the turns of {} boxes were not read.", int(turn % 360 != 0))
-    return left, top, right - left, bottom - top
+    notes.add("{} turned boxes became the upright ones around them.", int(turn % 360 != 0))
+    return turned_box((left, top, right - left, bottom - top), turn, ((left + right) / 2, (top + bottom) / 2))
 
 
 def _whole(where: str, image: Element, name: str) -> int:

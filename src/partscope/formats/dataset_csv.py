@@ -1,7 +1,8 @@
 """Marked parts as a plain table, for everything that has no format of its own.
 
-The columns `image,part,x,y,visible` in any order, one row per object and part. `visible` is 1 or 0 and may be missing: then
-a part with a position is visible. `x` and `y` are empty, or whatever, where it is 0. A part without a row is not visible,
+The columns `image,part,x,y,visible` in any order, one row per object and part. `visible` is 1 or 0 (or TRUE or FALSE) and may be
+missing: then a part with a position, neither empty nor NaN, is visible. `x` and `y` are whatever where it is 0. Blanks behind a
+comma are none of what follows, unless in quotes. A part without a row is not visible,
 which is counted. Further columns are optional and the same in all rows of an object: `instance` (tells the objects of one
 image apart), `class`, `split`, and `box_x,box_y,box_width,box_height`. Others are left alone, with a note.
 
@@ -26,6 +27,8 @@ from partscope.formats.results import BOX_COLUMNS, quoted
 from partscope.formats.writing import Written, named
 
 NEEDED = ("image", "part", "x", "y")
+#: As people, spreadsheets and pandas write it.
+_VISIBLE = {"1": True, "0": False, "true": True, "false": False, "1.0": True, "0.0": False}
 OPTIONAL = ("visible", "instance", "class", "split", *BOX_COLUMNS)
 
 
@@ -33,7 +36,7 @@ def _recognise(path: Path) -> bool:
     if path.suffix.lower() != ".csv":
         return False
     first = beginning(path).split("\n", 1)[0].strip("\r")
-    return set(NEEDED) <= {name.strip() for name in first.split(",")}
+    return set(NEEDED) <= {name.strip(' "') for name in first.split(",")}
 
 
 @reader("csv", looks_for="a .csv file with the columns image,part,x,y,visible", recognise=_recognise)
@@ -92,7 +95,9 @@ def read_csv(
 
 
 def _rows(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, str]]]:
-    rows = csv.reader(io.StringIO(read_text(path, "surrogateescape"), newline=""), strict=True)
+    rows = csv.reader(
+        io.StringIO(read_text(path, "surrogateescape"), newline=""), strict=True, skipinitialspace=True
+    )
     try:
         header = [name.strip() for name in next(rows)]
         for name in NEEDED:
@@ -127,10 +132,11 @@ def _rows(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _parse(where: str, row: dict[str, str]) -> tuple[Marked, str, Point | None]:
     try:
-        visible = row.get("visible", "1" if row["x"].strip() or row["y"].strip() else "0").strip()
-        if visible not in ("0", "1") or not row["image"] or not row["part"].strip():
+        placed = any(row[axis].strip().lower() not in ("", "nan") for axis in "xy")
+        visible = _VISIBLE.get(row["visible"].strip().lower()) if "visible" in row else placed
+        if visible is None or not row["image"] or not row["part"].strip():
             raise ValueError("image and part must be there, and visible 1 or 0")
-        place = (number(row["x"]), number(row["y"])) if visible == "1" else None
+        place = (number(row["x"]), number(row["y"])) if visible else None
         sides = [row.get(column, "").strip() for column in BOX_COLUMNS]
         box: Box | None = None
         if any(sides):

@@ -16,7 +16,7 @@ from partscope.errors import DatasetError, MissingExtraError, OptionError
 from partscope.formats.deeplabcut import DATA, SHIFT
 from partscope.formats.registry import writer
 from partscope.formats.results import check_unique, quoted
-from partscope.formats.writing import Losses, Named, Written, by_image, make_folder, named
+from partscope.formats.writing import Losses, Named, Written, by_image, check_unicode, make_folder, named
 from partscope.predictions import PartPredictions
 
 #: Whose labels they are called, where nobody is named.
@@ -58,6 +58,7 @@ def write_deeplabcut(
                 f"{item.image}: {_frame_of(places, place)} gets the place {place} too; rename one of them."
             )
     for name in (*dataset.parts, *places, *(item.object for item in items)):
+        check_unicode(name)
         if "\n" in name or "\r" in name or not name.strip():
             raise DatasetError(
                 f"the name {name!r} is empty or holds a line break, which the tables cannot; rename it."

@@ -18,7 +18,6 @@ the eight signs that an upload puts before its name.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 from partscope.dataset import PartDataset
 from partscope.errors import AnnotationError, DatasetError
-from partscope.formats.objects import OBJECT, Box, Marked, Notes, Point, build_dataset, choice
+from partscope.formats.objects import OBJECT, Box, Marked, Notes, Point, build_dataset, choice, turned_box
 from partscope.formats.reading import Faults, number, read_text
 from partscope.formats.reading_xml import read_xml
 from partscope.formats.registry import beginning, reader
@@ -202,9 +201,9 @@ def _image(where: str, data: dict[str, Any], base: Path, name: str | None, full:
 def _found(address: str, base: Path) -> str:
     """Return the image of an address below the folder: as much of the address's end as is found there."""
     if "?d=" in address:
-        text = unquote(address.split("?d=", 1)[1])
+        text = unquote(address.split("?d=", 1)[1], errors="surrogateescape")
     elif re.match(r"^[a-z][a-z0-9+.-]*://", address) or address.startswith("/data/"):
-        text = unquote(urlsplit(address).path)
+        text = unquote(urlsplit(address).path, errors="surrogateescape")
     else:
         text = address
     steps = [step for step in text.replace("\\", "/").split("/") if step not in ("", ".")]
@@ -274,23 +273,12 @@ def _region(where: str, result: dict[str, Any], notes: Notes) -> Iterator[_Regio
             sides = number(value.get("width")) / 100 * width, number(value.get("height")) / 100 * height
             turn = number(value.get("rotation", 0))
             notes.add("{} turned rectangles became the upright ones around them.", int(turn % 360 != 0))
-            region.box = _upright((x, y, *sides), turn)
+            region.box = turned_box((x, y, *sides), turn, (x, y))
     except ValueError as error:
         raise AnnotationError(
             f"{where}: the region {result.get('id', labels)!r} does not parse ({error}); correct it."
         ) from error
     yield region
-
-
-def _upright(box: Box, degrees: float) -> Box:
-    """Return the smallest upright box around one that is turned clockwise about its top left corner."""
-    if degrees % 360 == 0:
-        return box
-    x, y, width, height = box
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    xs = [x + u * cos - v * sin for u in (0, width) for v in (0, height)]
-    ys = [y + u * sin + v * cos for u in (0, width) for v in (0, height)]
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def _owner(where: str, region: _Region, boxes: list[_Region], loose: _Region) -> _Region:

@@ -92,7 +92,10 @@ def _write(dataset: PartDataset, path: Path, prefix: str, minimal: bool) -> Writ
         if len(group) == 1:
             losses.without(group, "instance")
         split = common_split(group, losses)
-        data = {"image": prefix + quote(image), **({} if split is None else {"split": split})}
+        data = {
+            "image": prefix + quote(image, errors="surrogateescape"),
+            **({} if split is None else {"split": split}),
+        }
         results = [
             result for k, item in enumerate(group) for result in _results(dataset.parts, item, f"{i}-{k}")
         ]
@@ -222,7 +225,7 @@ def write_predictions_label_studio(
         tasks.append(
             {
                 "data": {
-                    "image": prefix + quote(name),
+                    "image": prefix + quote(name, errors="surrogateescape"),
                     **({"doubt": float(doubt)} if np.isfinite(doubt) else {}),
                 },
                 "predictions": [pre_annotation(predictions, i, rows[i].tolist(), model_version, label)],

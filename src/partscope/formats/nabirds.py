@@ -22,7 +22,7 @@ from partscope.formats.cub import read_cub
 from partscope.formats.cub_writer import annotation_tables, one_name_each, write_tables
 from partscope.formats.reading import Faults, number, read_mapping, relative_name
 from partscope.formats.registry import reader, writer
-from partscope.formats.writing import Written
+from partscope.formats.writing import Written, check_unicode
 
 FOLDER_NAME = "nabirds"
 #: The root of the classes that is written.
@@ -161,6 +161,8 @@ def write_nabirds(dataset: PartDataset, path: str | Path) -> Written:
     DatasetError, PartscopeError: as :func:`partscope.formats.cub_writer.write_cub`.
     """
     dataset, images, lost = one_name_each(dataset, "nabirds")
+    for sample in dataset:
+        check_unicode(sample.id)
     ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, sample.id)) for sample in dataset]
     tables = annotation_tables(dataset, ids, first_part=0)
     tables["sizes.txt"] = [

@@ -9,12 +9,15 @@ An object is called by its image, `birds/a.jpg`; where its file names the object
 
 from __future__ import annotations
 
+import math
 import os
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +31,7 @@ Point = tuple[float, float]
 
 #: What formats in which an object must have a class call one without.
 OBJECT = "object"
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 #: How far a point may lie outside its image by rounding, in pixels; it is put on the border.
 ROUNDING = 1e-6
 
@@ -85,6 +89,18 @@ def choice(name: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
         raise OptionError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
     return value
+
+
+def turned_box(box: Box, degrees: float, pivot: Point) -> Box:
+    """Return the smallest upright box around one that is turned clockwise about a point."""
+    if degrees % 360 == 0:
+        return box
+    left, top = box[0] - pivot[0], box[1] - pivot[1]
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    corners = [(u, v) for u in (left, left + box[2]) for v in (top, top + box[3])]
+    xs = [pivot[0] + u * cos - v * sin for u, v in corners]
+    ys = [pivot[1] + u * sin + v * cos for u, v in corners]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def build_dataset(
@@ -179,11 +195,18 @@ class _Builder:
     def build(self, item: Marked, suffix: str) -> Sample:
         try:
             name = relative_name(item.image)
+            file = self.base / name if item.file is None else item.file
+            if item.file is None and file not in self.sizes and not os.path.exists(file):
+                name, file = self._otherwise_written(name)
         except DatasetError as error:
             raise DatasetError(f"{item.where}: {error}") from error
-        file = self.base / name if item.file is None else item.file
         if file not in self.sizes:
             if not os.path.exists(file):  # unlike Path, it takes a name that is too long
+                if not name.isascii() and any("\ud800" <= sign <= "\udfff" for sign in name):
+                    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                    raise AnnotationError(
+                        f"{item.where}: the image's name {shown!r} is not UTF-8, and there is no such image; save the file as UTF-8."
+                    )
                 raise ImageError(
                     f"{item.where}: there is no image {file}; check the path, or name the folder of images."
                 )
@@ -218,6 +241,16 @@ class _Builder:
             self.notes.add("{} bounding boxes overflow their images and were clipped to them.", int(changed))
         visible = np.isfinite(points[:, 0])
         return Sample(name + suffix, file, size, points, visible, box, item.label, item.split)
+
+    def _otherwise_written(self, name: str) -> tuple[str, Path]:
+        """Return the image of a name from another system: with backslashes, or with letters composed otherwise; else its own."""
+        separated = name.replace("\\", "/")
+        written = [name, separated]
+        written += [unicodedata.normalize(form, text) for text in (name, separated) for form in _FORMS]
+        for other in map(relative_name, dict.fromkeys(written)):
+            if (self.base / other).is_file():
+                return other, self.base / other
+        return name, self.base / name
 
 
 def _inside(place: Point, size: tuple[int, int]) -> Point | None:

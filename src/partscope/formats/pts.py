@@ -46,9 +46,13 @@ _MIRRORED = (
 )
 
 
+#: Whichever way the ending is written.
+_PTS = "*.[pP][tT][sS]"
+
+
 def _recognise(path: Path) -> bool:
     if path.is_dir():
-        return next(path.glob("*.pts"), None) is not None or next(path.glob("*/*.pts"), None) is not None
+        return any(next(path.glob(pattern), None) is not None for pattern in (_PTS, f"*/{_PTS}"))
     return path.suffix.lower() == ".pts" and beginning(path, 64).lstrip().lower().startswith("version")
 
 
@@ -77,7 +81,7 @@ def read_pts(
     """
     path, faults, notes = Path(path), Faults(on_error), Notes()
     root = path if path.is_dir() else path.parent
-    files = sorted(path.rglob("*.pts")) if path.is_dir() else [path]
+    files = sorted(path.rglob(_PTS)) if path.is_dir() else [path]
     if not files:
         raise AnnotationError(
             f"{path}: there is no .pts file in the folder; give the folder that holds them."

@@ -63,7 +63,9 @@ def read_text(path: Path, errors: str = "strict") -> str:
     AnnotationError: the file is missing, a folder, not permitted, empty or not UTF-8.
     """
     try:
-        text = read_bytes(path).decode("utf-8-sig", errors)
+        data = read_bytes(path)
+        check_beginning(path, data)
+        text = data.decode("utf-8-sig", errors)
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: there is no such file; check the path.") from error
     except UnicodeDecodeError as error:
@@ -71,11 +73,19 @@ def read_text(path: Path, errors: str = "strict") -> str:
             f"{path}: the file is not UTF-8 text (byte {error.start}); save it as UTF-8."
         ) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, AnnotationError):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise AnnotationError(f"{path}: the file cannot be read ({reason}); check the path.") from error
-    if not text.strip():
-        raise AnnotationError(f"{path}: the file is empty; restore it.")
     return text
+
+
+def check_beginning(path: Path, data: bytes) -> None:
+    """Raise an AnnotationError for a file that begins as UTF-16, or of which there are blanks alone or nothing."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise AnnotationError(f"{path}: the file is UTF-16 text; save it as UTF-8.")
+    if not data.removeprefix(b"\xef\xbb\xbf").strip():
+        raise AnnotationError(f"{path}: the file is empty; restore it.")
 
 
 def read_rows(

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from partscope.dataset import PartDataset
 from partscope.errors import AnnotationError, OptionError, nearest_names
+from partscope.formats.reading import check_beginning
 from partscope.formats.writing import Written
 from partscope.places import shown, url_of
 
@@ -174,6 +175,9 @@ def recognise(path: str | Path) -> tuple[str, Path]:
             entry for entry in path.iterdir() if entry.suffix.lower() in _ENDINGS and entry.is_file()
         )
         found = [match for file in files for match in _formats_of(file)]
+    if not found and path.is_file():
+        with path.open("rb") as file:
+            check_beginning(path, file.read(4096))
     if not found:
         looked = "; ".join(f"{mark.looks_for} ({name})" for name, mark in MARKS.items())
         raise AnnotationError(

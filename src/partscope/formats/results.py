@@ -120,7 +120,9 @@ def read_predictions_csv(file: str | Path) -> PartPredictions:
 def quoted(text: str) -> str:
     """Return a value of a CSV line, in quotes where it needs them."""
     # Before Python 3.13 csv.writer leaves a lone carriage return unquoted if lines end in a newline alone.
-    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
+    # And blanks at the beginning are left out by readers that take them for layout.
+    needed = text.startswith(" ") or any(sign in text for sign in ',"\r\n')
+    return '"' + text.replace('"', '""') + '"' if needed else text
 
 
 class _Row(NamedTuple):

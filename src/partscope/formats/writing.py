@@ -167,3 +167,12 @@ def common_split(group: Iterable[Named], losses: Losses) -> str | None:
         "the splits of {} objects: the format knows one split an image.", sum(s != splits[0] for s in splits)
     )
     return splits[0]
+
+
+def check_unicode(*names: str) -> None:
+    """Raise a DatasetError for a name that no text file can hold: a file's name may be any bytes."""
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DatasetError(f"the name {name!r} is not valid Unicode; rename it.") from error

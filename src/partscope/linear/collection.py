@@ -159,12 +159,14 @@ def kept_images(grids: FeatureGrids, images: int, folds: int, memory: int) -> ND
 
 def _is_mapped(name: str) -> bool:
     """Whether an image shows what mirroring does to features; its id alone decides, so that shards agree."""
-    return zlib.crc32(name.encode()) % MAPPED_EVERY == 0
+    return zlib.crc32(name.encode("utf-8", "surrogateescape")) % MAPPED_EVERY == 0
 
 
 def _background(name: str, grids: FeatureGrids) -> FloatArray:
     """Return the centres of the background cells of an image: a draw that its name alone decides."""
     centres = grids.cell_centres()
     count = min(CELLS, len(centres))
-    chosen = np.random.default_rng(zlib.crc32(name.encode())).choice(len(centres), count, replace=False)
+    chosen = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape"))).choice(
+        len(centres), count, replace=False
+    )
     return centres[np.sort(chosen)]

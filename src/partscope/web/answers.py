@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from partscope.errors import OptionError, PartscopeError
 from partscope.web.faults import BusyError, ConflictError, TooLargeError, UnknownPictureError
 
 _STATUS = {UnknownPictureError: 404, ConflictError: 409, BusyError: 409, TooLargeError: 413}
+
+
+#: A number in a header; int() refuses thousands of digits.
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 class PartIn(BaseModel):
@@ -50,7 +56,7 @@ class FindIn(BaseModel):
 def revision_of(request: Request) -> int:
     """Return the revision that the caller has seen, from the header If-Match; an OptionError where there is none."""
     text = request.headers.get("if-match", "").strip().strip('"')
-    if not text.isdigit():
+    if _NUMBER.fullmatch(text) is None:
         raise OptionError("the header If-Match must state the revision that was seen.")
     return int(text)
 
@@ -76,5 +82,12 @@ def add_answers(app: FastAPI, plain: Any) -> None:
         where = ".".join(str(step) for step in first["loc"])
         return JSONResponse({"error": f"{where}: {first['msg']}."}, status_code=422)
 
+    def nowhere(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return JSONResponse(
+            {"error": f"{error.detail}.".lower()}, status_code=error.status_code, headers=error.headers
+        )
+
     app.add_exception_handler(PartscopeError, known)
+    app.add_exception_handler(HTTPException, nowhere)
     app.add_exception_handler(RequestValidationError, malformed)

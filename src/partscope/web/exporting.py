@@ -21,6 +21,7 @@ import numpy as np
 from partscope import formats
 from partscope.errors import ImageError, OptionError, nearest_names
 from partscope.formats import registry
+from partscope.formats.writing import check_unicode
 from partscope.predictions import PartPredictions
 from partscope.web.session import Session
 
@@ -184,6 +185,7 @@ def _packed(folder: Path, stem: str) -> tuple[str, bytes]:
     if len(files) == 1:
         return f"{stem}{files[0].suffix}", files[0].read_bytes()
     out = io.BytesIO()
+    check_unicode(*(file.relative_to(folder).as_posix() for file in files))
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder).as_posix())

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -91,9 +92,16 @@ class Project:
                 f"{folder}: the project's folder cannot be created ({error.strerror}); choose another with --project."
             ) from error
         self._guard = _only_one(folder / "lock")
-        self.parts = self._read_parts()
-        self._marks = {file.stem: _read_marks(file) for file in sorted((folder / "marks").glob("*.json"))}
-        self.history: list[dict[str, Any]] = _read_json(folder / "history.json", list)
+        try:
+            self.parts = self._read_parts()
+            files = sorted(
+                (folder / "marks").glob("[!.]*.json")
+            )  # a dot begins what a Mac leaves on foreign disks
+            self._marks = {file.stem: _read_marks(file) for file in files}
+            self.history: list[dict[str, Any]] = _read_json(folder / "history.json", list)
+        except PartscopeError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another server have the folder."""
@@ -151,6 +159,8 @@ class Project:
             name = " ".join(name.split())
             if not name or len(name) > 60:
                 raise OptionError(f"a part's name must have 1 to 60 letters, not {name[:70]!r}.")
+            if any(unicodedata.category(sign) == "Cc" for sign in name):
+                raise OptionError(f"the part's name {name!r} holds a control character; leave it out.")
             if name in names.values():
                 raise OptionError(f"there are two parts {name!r}; give each a name of its own.")
             if key is None:

@@ -39,7 +39,7 @@ def routes(session: Session) -> APIRouter:
             one.data,
             media_type="application/octet-stream",
             headers={
-                "content-disposition": f"attachment; filename*=UTF-8''{quote(one.file)}",
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(one.file, errors='replace')}",
                 "x-partscope-lost": json.dumps(one.lost),  # in ASCII
             },
         )

@@ -28,7 +28,7 @@ def routes(session: Session) -> APIRouter:
         sequence, _ = session.changes(0)
         return {
             **session.project.parts.document(),
-            "folder": session.folder.root.name,
+            "folder": session.without_path(session.folder.root.name),
             "version": __version__,
             "history": session.project.history,
             "job": asdict(session.jobs.progress),

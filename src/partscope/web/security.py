@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable
 from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -20,6 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 #: The header that the page sends with everything that changes something.
 OWN_HEADER = "x-partscope"
 COOKIE = "partscope_token"
+#: A host name or address and a port, and nothing that some reader takes for a user or a path.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+_LENGTH = re.compile("[0-9]{1,18}")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = {
     "content-security-policy": (
@@ -96,7 +100,7 @@ class Guard:
         opening = method == "GET" and path == "/" and headers.get("sec-fetch-mode", "navigate") == "navigate"
         if site not in (None, "same-origin", "none") and not opening:
             return _refuse(403, "requests from other sites are refused.")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
             return _refuse(403, "requests from other sites are refused.")
         if method not in _SAFE and headers.get(OWN_HEADER) != "1":
             return _refuse(
@@ -109,12 +113,10 @@ class Guard:
         return self._size_refusal(headers, path, method)
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
+        match = _HOST.fullmatch(host)
+        if match is None:
             return False
-        if not name:
-            return False
+        name = match[1].strip("[]")
         if name.lower() in self._hosts:
             return True
         if not self._addresses:
@@ -147,7 +149,7 @@ class Guard:
         length = headers.get("content-length")
         if length is None:
             return _refuse(411, "the length of the request is not stated.")
-        if not length.isdigit() or int(length) > limit:
+        if _LENGTH.fullmatch(length) is None or int(length) > limit:
             return _refuse(413, f"the request is larger than the {limit >> 20} MB that are taken.")
         return None
 

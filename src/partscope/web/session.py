@@ -10,7 +10,7 @@ import numpy as np
 
 from partscope.dataset import PartDataset, Sample
 from partscope.detectors import PartDetector
-from partscope.errors import ImageError, OptionError, PartscopeError
+from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError
 from partscope.web.features import FeatureStore
 from partscope.web.finding import Findings, Search
 from partscope.web.jobs import Jobs
@@ -161,6 +161,7 @@ class Session:
         """Change the marks of a picture; errors as :meth:`Project.set_marks`, and an ImageError if it is unreadable."""
         self.folder.get(id)
         marks = self.project.set_marks(id, points, revision, self.size(id))
+        self.unreadable.pop(id, None)
         self.changed(id)
         return marks
 
@@ -211,8 +212,11 @@ class Session:
                 continue
             try:
                 samples.append(self.sample(id, marks))
-            except ImageError:
-                continue  # it is shown as unreadable
+            except (ImageError, DatasetError) as error:
+                if (
+                    id not in self.unreadable
+                ):  # or the picture is a smaller one now, and its marks lie outside it
+                    self.changed(id, self.without_path(str(error)))
         pairs = tuple((parts.names[a], parts.names[b]) for a, b in parts.pairs)
         return PartDataset(tuple(parts.names.values()), tuple(samples), "marked pictures", pairs)
 
