@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info
 import partscope.scan
 from command_line import SMALL_CHANNEL, run
 from drawn import drawn_dataset
+from engines import Backwards
 from networks import awkward_network, backbone_of
 from partscope import PartDetector, use_engine
 from partscope.backbones import Backbone
@@ -259,16 +260,8 @@ def test_a_bad_image_of_one_shard_does_not_hold_up_the_others(animals: PartDatas
 
 
 def test_an_engine_that_yields_in_another_order_changes_nothing(animals: PartDataset, tmp_path: Path) -> None:
-    class Backwards:
-        name = "backwards"
-
-        def map_blocks(self, make_worker: Any, blocks: Any, advance: Any) -> Iterator[tuple[int, Any]]:
-            worker = pickle.loads(pickle.dumps(make_worker))()
-            for block in reversed(blocks):
-                yield block.index, worker(pickle.loads(pickle.dumps(block.items)), advance)
-
     here = scan(animals, tiny(), folder=tmp_path / "here", block=2)
-    there = scan(animals, tiny(), folder=tmp_path / "there", block=2, engine=Backwards())  # type: ignore[arg-type]
+    there = scan(animals, tiny(), folder=tmp_path / "there", block=2, engine=Backwards())
     assert there.centres.tobytes() == here.centres.tobytes()
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 

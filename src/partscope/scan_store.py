@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from safetensors.numpy import save
 from partscope.atomic import atomic_write
 from partscope.dataset import Skipped
 from partscope.errors import PartscopeError, PartscopeWarning, ScanError
-from partscope.places import exists, files_in, make_folder, read_bytes, shown, url_of
+from partscope.places import exists, files_in, local_copy, make_folder, read_bytes, shown, url_of
 
 MANIFEST = "scan.json"
 _KEEP = "what was finished is kept, and the same call continues from there"
@@ -93,7 +92,7 @@ class ScanStore:
         if not exists(file):
             return None
         try:
-            centres, facts = _remote_block(file) if url_of(file) else _block(file)
+            centres, facts = _block(file)
             if centres.shape != shape or centres.dtype != np.float32:
                 raise ValueError(f"centres of shape {centres.shape} where {shape} is needed")
             failures = tuple(Skipped(str(name), str(reason)) for name, reason in facts["failures"])
@@ -142,16 +141,9 @@ class ScanStore:
 
 
 def _block(file: Path) -> tuple[NDArray[np.float32], Any]:
-    with safe_open(file, framework="numpy") as content:
-        return content.get_tensor("centres"), json.loads((content.metadata() or {})[_KEY])
-
-
-def _remote_block(file: Path) -> tuple[NDArray[np.float32], Any]:
     # The metadata are read from a file alone.
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / file.name
-        copy.write_bytes(read_bytes(file))
-        return _block(copy)
+    with local_copy(file) as copy, safe_open(copy, framework="numpy") as content:
+        return content.get_tensor("centres"), json.loads((content.metadata() or {})[_KEY])
 
 
 def _checksum(centres: NDArray[np.float32], failures: tuple[Skipped, ...]) -> str:

@@ -93,7 +93,7 @@ def discover(
         "backbone": backbone,
         "layers": None if layers is None else [name.strip() for name in layers.split(",")],
         "input_size": input_size,
-        "weights": None if weights is None else str(weights.resolve()),
+        "weights": options.place_of(weights),
     }
     detector = PartDiscovery(
         parts=parts,

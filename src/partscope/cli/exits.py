@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec, TextIO
 import typer
 
 from partscope.errors import PartscopeError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.dataset import Skipped
@@ -83,7 +84,9 @@ def resumable(hint: Callable[[], str]) -> Iterator[None]:
 
 def go_on(folder: Path | None, kept: bool) -> str:
     """Return the sentence on how to go on after a stop, empty unless `folder` holds anything (`kept`)."""
-    return f"what was finished is kept in {folder}; run the same command again to continue." if kept else ""
+    if folder is None or not kept:
+        return ""
+    return f"what was finished is kept in {shown(folder)}; run the same command again to continue."
 
 
 def handled(command: Callable[P, int | None]) -> Callable[P, None]:

@@ -18,7 +18,7 @@ def merge(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Results of locate (.csv or .json), or linear models of fit; all of one kind.",
+            help="Results of locate or classify predict (.csv or .json), or linear models of fit; all of one kind.",
             show_default=False,
         ),
     ],
@@ -26,7 +26,7 @@ def merge(
 ) -> None:
     """Merge the results of shards, in the order of their file names.
 
-    Results of locate become the file that one run would have written. Linear models become one that has learned from all
+    Results of locate and of classify predict become the file that one run would have written. Linear models become one that has learned from all
     their images.
     """
     files = sorted(files, key=lambda file: (file.name, str(file)))
@@ -42,9 +42,11 @@ def merge(
     if kind == "model":
         what = _merge_models(files, out)
     else:
+        from partscope.classification.files import holds_classes, merge_classes
         from partscope.formats.merging import merge_coco, merge_csv
 
-        what = f"{(merge_csv if kind == '.csv' else merge_coco)(files, out)} images"
+        merging = merge_csv if kind == ".csv" else merge_coco
+        what = f"{(merge_classes if holds_classes(files[0]) else merging)(files, out)} images"
     Output().line(f"{out}: {what} of {len(files)} files")
 
 
