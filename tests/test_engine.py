@@ -291,6 +291,33 @@ def test_merged_shards_of_locate_are_the_whole(
     assert "different kinds" in again.error
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.shard-1-of-3.csv", "a.shard-3-of-3.csv"], "a.csv: of its 3 shards these are not given: 2;"),
+        (["a.shard-1-of-2.csv", "b.shard-2-of-2.csv"], "b.shard-2-of-2.csv: this is no shard of the run"),
+        (["a.shard-1-of-2.csv", "a.shard-2-of-3.csv"], "a.shard-2-of-3.csv: this is no shard of the run"),
+        (["a.shard-1-of-1.csv", "z.csv"], "z.csv: this is no shard of the run"),
+    ],
+)
+def test_some_shards_without_the_others_are_not_merged(
+    tmp_path: Path, capsys: Capture, names: list[str], message: str
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("image,part,x,y,found,score,visible\n")
+    done = run(capsys, "merge", *(tmp_path / name for name in names), "--out", tmp_path / "m.csv")
+    assert (done.code, (tmp_path / "m.csv").exists()) == (2, False)
+    assert message in done.error
+
+
+@given(st.integers(1, 300), st.data())
+def test_a_shard_is_read_from_its_file_s_name(count: int, data: st.DataObject) -> None:
+    shard = Shard(data.draw(st.integers(1, count)), count)
+    assert Shard.of_file(shard.name(Path("a/b.c.csv"))) == ("b.c.csv", shard)
+    for name in ("b.csv", "b.shard-0-of-2.csv", "b.shard-3-of-2.csv", "b.shard-x-of-2.csv"):
+        assert Shard.of_file(Path(name)) is None
+
+
 def test_merging_shards_of_other_images_twice_is_refused(
     tiny_cub: Path, model: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from partscope.atomic import atomic_write
 from partscope.dataset import Skipped
-from partscope.errors import PartscopeError, PartscopeWarning, ScanError
+from partscope.errors import PartscopeError, PartscopeWarning, ScanError, ScanFolderError
 from partscope.places import exists, files_in, local_copy, make_folder, read_bytes, shown, url_of
 
 MANIFEST = "scan.json"
@@ -39,7 +39,7 @@ class ScanStore:
 
     Raises
     ------
-    ScanError: the folder holds another scan, its manifest is damaged, or it cannot be written.
+    ScanFolderError: the folder holds another scan, or its manifest is damaged. ScanError: it cannot be written.
     """
 
     def __init__(self, folder: str | Path, manifest: Mapping[str, Any]) -> None:
@@ -50,14 +50,14 @@ class ScanStore:
             make_folder(self.folder)
             text = read_bytes(file).decode("utf-8") if exists(file) else None
         except (OSError, ValueError) as error:
-            raise ScanError(
+            raise ScanFolderError(
                 f"{shown(file)}: the scan's folder cannot be used ({error}); choose another."
             ) from error
         if text is not None:
             self._compare(file, text, manifest)
             return
         if files_in(self.folder, "block-*.safetensors"):
-            raise ScanError(
+            raise ScanFolderError(
                 f"{self.folder}: holds blocks but no {MANIFEST}; choose another folder or empty it."
             )
         self._write(file, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
@@ -66,11 +66,11 @@ class ScanStore:
         try:
             known = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ScanError(
+            raise ScanFolderError(
                 f"{file}: is not the manifest of a scan ({error}); choose another folder or remove this one."
             ) from error
         if not isinstance(known, dict):
-            raise ScanError(
+            raise ScanFolderError(
                 f"{file}: is not the manifest of a scan; choose another folder or remove this one."
             )
         missing = object()
@@ -78,7 +78,7 @@ class ScanStore:
             key for key in {*known, *manifest} if known.get(key, missing) != manifest.get(key, missing)
         )
         if differing:
-            raise ScanError(
+            raise ScanFolderError(
                 f"{self.folder}: holds the scan of something else (differs in {', '.join(differing)}); "
                 "choose another folder or remove this one."
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, TextIO
 
 import typer
 
-from partscope.errors import PartscopeError, PartscopeWarning
+from partscope.errors import PartscopeError, PartscopeWarning, ScanFolderError
 from partscope.places import shown
 
 if TYPE_CHECKING:
@@ -67,17 +67,17 @@ class Interrupted(KeyboardInterrupt):
 def resumable(hint: Callable[[], str]) -> Iterator[None]:
     """Say what was kept where the block is interrupted or stopped by an error.
 
-    `hint` is asked only then, and returns an empty text where nothing was kept. After an error nothing is said then: the
-    same command would fail in the same way.
+    `hint` is asked only then, and returns an empty text where nothing was kept. After an error nothing is said then, nor where the
+    folder is another run's: the same command would fail in the same way.
     """
     try:
         yield
     except KeyboardInterrupt as error:
         text = hint()
         raise (Interrupted(text) if text else error) from error
-    except PartscopeError:
+    except PartscopeError as error:
         text = hint()
-        if text:
+        if text and not isinstance(error, ScanFolderError):
             say(text)
         raise
 

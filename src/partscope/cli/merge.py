@@ -38,6 +38,7 @@ def merge(
             f"the files are of different kinds ({', '.join(sorted(kinds))}); merge results with results of one ending, and "
             "models with models."
         )
+    _check_whole(files)
     kind = kinds.pop()
     if kind == "model":
         what = _merge_models(files, out)
@@ -48,6 +49,31 @@ def merge(
         merging = merge_csv if kind == ".csv" else merge_coco
         what = f"{(merge_classes if holds_classes(files[0]) else merging)(files, out)} images"
     Output().line(f"{out}: {what} of {len(files)} files")
+
+
+def _check_whole(files: list[Path]) -> None:
+    """Refuse shards of several runs, and some of a run's shards without the others; other names say nothing."""
+    from partscope.engine import Shard
+
+    named = {file: Shard.of_file(file) for file in files}
+    shards = {file: found for file, found in named.items() if found is not None}
+    if not shards:
+        return
+    first, (whole, one) = next(iter(shards.items()))
+    for file in files:
+        found = shards.get(file)
+        if found is None or (found[0], found[1].count) != (whole, one.count):
+            raise OptionError(
+                f"{file}: this is no shard of the run that {first} belongs to; give the files of one run, or rename them to merge "
+                "them all the same."
+            )
+    given = {found[1].index for found in shards.values()}
+    missing = [str(i) for i in range(1, one.count + 1) if i not in given]
+    if missing:
+        raise OptionError(
+            f"{whole}: of its {one.count} shards these are not given: {', '.join(missing[:20])}"
+            f"{' and more' if len(missing) > 20 else ''}; give the files of all, or rename them to merge them all the same."
+        )
 
 
 def _merge_models(files: list[Path], out: Path) -> str:
