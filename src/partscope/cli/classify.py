@@ -16,6 +16,7 @@ from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.sharing import extract_share
 from partscope.cli.tables import show_notes, skipped_rows
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.classification import PartClassifier
@@ -234,7 +235,7 @@ def fit(
 
 def _show_fit(output: Output, model: PartClassifier, drawn: PartDataset, out: Path) -> None:
     features = model.features_
-    output.line(f"{out}: {summary(model)}; {features.embedder_.label}")
+    output.line(f"{shown(out)}: {summary(model)}; {features.embedder_.label}")
     output.line(
         f"{len(model.train_ids_)} images of {drawn.name}{' and their mirror images' if model.flips else ''}, "
         f"{len(model.classes_)} classes, {len(features.slots_.names)} × {features.embedder_.dimension} features"

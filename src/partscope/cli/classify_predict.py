@@ -15,6 +15,7 @@ from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.predicting import with_boxes
 from partscope.cli.sharing import run_of
 from partscope.errors import OptionError
+from partscope.places import shown
 
 
 def predict(
@@ -94,6 +95,6 @@ def predict(
             for name, row in zip(result.ids, best, strict=True)
         ],
     )
-    output.line(f"{out}: classes of {len(result)} of {len(tasks)} images")
+    output.line(f"{shown(out)}: classes of {len(result)} of {len(tasks)} images")
     list_failures(result.failures, len(tasks), "images")
     return INCOMPLETE if result.failures else OK

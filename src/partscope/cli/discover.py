@@ -13,6 +13,7 @@ from partscope.cli.exits import list_failures
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.tables import show_notes, skipped_rows
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.dataset import PartDataset
@@ -151,7 +152,7 @@ def _show(
     info = detector._info()
     learned = "boxes" if detector.supervision == "box" else "images alone"
     output.line(
-        f"{out}: {len(rows)} parts by {detector.by} of {info['backbone']} {info['layer']} at {info['input_size']} px, from "
+        f"{shown(out)}: {len(rows)} parts by {detector.by} of {info['backbone']} {info['layer']} at {info['input_size']} px, from "
         f"the {learned} of {len(detector.discovered_ids_)} images of {drawn.name}"
     )
     output.line()

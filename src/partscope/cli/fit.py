@@ -257,6 +257,7 @@ def fit(
     whole = load_dataset(format, data, on_error=on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
+    notes = options.limit_notes(limit, len(drawn))  # before a shard takes its share
     share = None if shard is None else sharing.share_of(detector, shard)
     if share is not None and folder is None:
         drawn, out = sharing.linear_share(detector, drawn, share), share.name(out)
@@ -280,7 +281,6 @@ def fit(
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
     show_fitted(output, detector, drawn, out)
-    notes = options.limit_notes(limit, len(drawn))
     # What the reader noted has been said as a warning.
     show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(fitted_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))

@@ -22,6 +22,7 @@ from partscope.cli.predicting import BLOCK, Kept, predict_in_blocks, with_boxes
 from partscope.cli.sharing import run_of
 from partscope.cli.video_sources import is_video, video_tasks
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.predictions import PartPredictions
@@ -178,7 +179,7 @@ def locate(
     output = Output()
     located = int(result.found.sum())
     output.line(
-        f"{out}: {located} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
+        f"{shown(out)}: {located} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
         + ("" if located == result.found.size else f"; {result.found.size - located} not found")
     )
     if overlay is not None:

@@ -9,6 +9,7 @@ import typer
 
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.errors import OptionError
+from partscope.places import shown
 
 _RESULTS = (".csv", ".json")
 
@@ -48,7 +49,7 @@ def merge(
 
         merging = merge_csv if kind == ".csv" else merge_coco
         what = f"{(merge_classes if holds_classes(files[0]) else merging)(files, out)} images"
-    Output().line(f"{out}: {what} of {len(files)} files")
+    Output().line(f"{shown(out)}: {what} of {len(files)} files")
 
 
 def _check_whole(files: list[Path]) -> None:

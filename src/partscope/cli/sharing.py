@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from partscope.errors import DatasetError, OptionError, PartscopeError
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.classification import PartFeatures
@@ -116,6 +117,6 @@ def linear_share(detector: PartDetector, dataset: PartDataset, share: Shard) -> 
 def what_is_missing(end: ShardDone, folder: Path | None, out: Path) -> str:
     """Return the sentence on how a job array goes on."""
     return (
-        f"{folder}: this shard of '{end.step}' is finished, {end.missing} blocks of other shards are still missing; when all "
-        f"are finished, run the same command once more, without --shard to write {out}."
+        f"{shown(folder or out)}: this shard of '{end.step}' is finished, {end.missing} blocks of other shards are still missing; "
+        f"when all are finished, run the same command once more, without --shard to write {shown(out)}."
     )
