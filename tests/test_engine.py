@@ -29,6 +29,7 @@ from partscope.cli import main
 from partscope.dataset import PartDataset
 from partscope.engine import Advance, Shard, ShardDone, current_engine, current_shard, make_engine
 from partscope.engine.blocks import blocks_of, in_order
+from partscope.engine.cluster import connect
 from partscope.engine.ray_worker import DONE, ERROR, FAILED, REFUSED, BlockWorker, as_error
 from partscope.errors import (
     BackboneError,
@@ -150,6 +151,20 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(builtins, "__import__", without_ray)
     with pytest.raises(MissingExtraError, match=r"pip install 'partscope\[ray\]'"):
         make_engine("ray")
+
+
+def test_without_an_address_no_cluster_that_happens_to_run_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    class Ray:
+        is_initialized = staticmethod(lambda: False)
+        init = staticmethod(lambda **options: asked.update(options))
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    assert connect(None, 2)
+    # Ray would join the cluster of RAY_ADDRESS, or the last one started here, and refuse `num_cpus`.
+    assert (asked["address"], asked["num_cpus"]) == ("local", 2)
 
 
 # -- what travels ------------------------------------------------------------------------------------------------------
