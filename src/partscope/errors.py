@@ -42,6 +42,10 @@ class ScanError(PartscopeError, RuntimeError):
     """A scan's folder belongs to another scan, or a block of it could not be written."""
 
 
+class ScanFolderError(ScanError):
+    """The folder of a scan cannot be continued: it holds something else, or no manifest that can be read."""
+
+
 class EngineError(PartscopeError, RuntimeError):
     """A cluster cannot be reached or used, a worker has another version, or blocks of work failed repeatedly."""
 

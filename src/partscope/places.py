@@ -6,9 +6,11 @@ a slash (`s3:/bucket/a.jpg`), which is given back here. Local paths go to pathli
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -81,6 +83,19 @@ def write_bytes(place: str | os.PathLike[str], data: bytes) -> None:
         raise OSError(None, f"{type(error).__name__}: {error}") from error
 
 
+@contextlib.contextmanager
+def local_copy(place: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a file of this machine with the content of `place`, for readers that want one; errors as :func:`read_bytes`."""
+    path = Path(place)
+    if url_of(place) is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(read_bytes(place))
+        yield copy
+
+
 def exists(place: str | os.PathLike[str]) -> bool:
     """Whether there is a file or folder; OptionError as :func:`read_bytes`."""
     url = url_of(place)
@@ -116,6 +131,35 @@ def make_folder(place: str | os.PathLike[str]) -> None:
         return
     files, path = _opened(url)
     files.makedirs(path, exist_ok=True)
+
+
+def remove(place: str | os.PathLike[str]) -> None:
+    """Remove a file, if it is there; OSError, OptionError as :func:`write_bytes`."""
+    url = url_of(place)
+    if url is None:
+        Path(place).unlink(missing_ok=True)
+        return
+    files, path = _opened(url)
+    try:
+        files.rm_file(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(None, f"{type(error).__name__}: {error}") from error
+
+
+def remove_empty_folder(place: str | os.PathLike[str]) -> None:
+    """Remove a folder if it is empty and can be removed; stores without folders have nothing to remove."""
+    url = url_of(place)
+    with contextlib.suppress(OSError, NotImplementedError):
+        if url is None:
+            Path(place).rmdir()
+            return
+        files, path = _opened(url)
+        if files.isdir(path) and not files.ls(path, detail=False):
+            files.rmdir(path)
 
 
 def files_in(folder: Path, pattern: str) -> list[Path]:

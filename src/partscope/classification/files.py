@@ -102,6 +102,49 @@ def write_classes_json(predictions: ClassPredictions, file: str | Path) -> None:
     atomic_write(file, json.dumps(content, allow_nan=False, indent=1) + "\n")
 
 
+def merge_classes(files: Sequence[Path], out: Path) -> int:
+    """Join predicted classes of several runs over other images, in the order given, and return the number of images.
+
+    Parameters
+    ----------
+    files: all written by :func:`write_classes_csv`, or all by :func:`write_classes_json`, as `out` will be.
+
+    Raises
+    ------
+    AnnotationError: a file cannot be read, has other classes than the first, or an image is in two of them.
+    PartscopeError: the file cannot be written.
+    """
+    is_json = files[0].suffix.lower() == ".json"
+    pieces = [(read_classes_json if is_json else read_classes_csv)(file) for file in files]
+    seen: dict[str, Path] = {}
+    for file, piece in zip(files, pieces, strict=True):
+        if piece.classes != pieces[0].classes:
+            raise AnnotationError(
+                f"{file}: its classes are not those of {files[0]}; merge results of one classifier."
+            )
+        for name in piece.ids:
+            if seen.setdefault(name, file) is not file:
+                raise AnnotationError(
+                    f"{file}: the image {name} is in {seen[name]} as well; merge each once."
+                )
+    joined = ClassPredictions(
+        tuple(seen),
+        pieces[0].classes,
+        np.concatenate([piece.scores for piece in pieces]),
+        tuple(failure for piece in pieces for failure in piece.failures),
+    )
+    (write_classes_json if is_json else write_classes_csv)(joined, out)
+    return len(joined)
+
+
+def holds_classes(file: Path) -> bool:
+    """Whether a `.csv` or `.json` file holds predicted classes; AnnotationError if it cannot be read."""
+    if file.suffix.lower() == ".json":
+        content = read_json(file)
+        return content.get("format") == _FORMAT
+    return read_text(file, "surrogateescape").startswith("image,class,")
+
+
 def read_classes_json(file: str | Path) -> ClassPredictions:
     """Read what :func:`write_classes_json` wrote.
 

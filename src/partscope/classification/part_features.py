@@ -21,7 +21,7 @@ from partscope.classification.sources import REGIONS, Known, mirror_of, part_sou
 from partscope.dataset import Skipped
 from partscope.detectors import PartDetector
 from partscope.errors import OptionError
-from partscope.extraction import Views, extract
+from partscope.extraction import Views, extract, images_per_block
 from partscope.feature_cache import FeatureCache
 from partscope.patches import SCALES, patch_boxes
 from partscope.predictions import PartPredictions
@@ -265,6 +265,12 @@ class PartFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         detector = self.detector_
         return self.region == "crop" or bool(detector and detector.needs_box)
 
+    @property
+    def images_per_block(self) -> int:
+        """How many images go through the network together, known after `fit`; shards of a run are made of whole blocks."""
+        check_is_fitted(self, "embedder_")
+        return images_per_block(len(self.parts_) + self.whole, self.batch_size)
+
     def locate(
         self,
         X: ImagesLike,
@@ -317,6 +323,7 @@ class PartFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
             batch_size=self.batch_size,
             on_error=on_error,
             progress=self.progress,
+            positions=places.kept,
         )
         present = np.asarray(np.isfinite(places.boxes[extracted.kept]).all(axis=2))
         vectors = extracted.features.reshape(*present.shape, self.embedder_.dimension)  # also for no image

@@ -20,6 +20,7 @@ from partscope.classification.penalty import TriedC
 from partscope.classification.sources import Known, part_source
 from partscope.detectors import PartDetector
 from partscope.detectors.model_file import Fields, Tensors, check_kind, damaged, read_model, write_model
+from partscope.detectors.networks import refuse_remote
 from partscope.detectors.saving import detector_state, restore_detector, say_what_is_fetched, storable
 from partscope.errors import BackboneError, ModelFileError, OptionError
 from partscope.prior import StaticPrior
@@ -199,6 +200,7 @@ def _embedder(document: Fields, given: Embedder | None) -> Embedder:
             )
         sizes = Fields(document.path, stored.take("preprocessing", dict))
         weights = stored.take("weights", object)
+        refuse_remote(document.path, weights if isinstance(weights, str) else None)
         if weights is None:
             say_what_is_fetched(document.path, name, "embedder")
         try:

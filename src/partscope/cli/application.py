@@ -13,8 +13,8 @@ from partscope.allocator import reuse_freed_memory
 from partscope.cli.backbones import backbones
 from partscope.cli.channels import channels
 from partscope.cli.classify import fit as classify_fit
-from partscope.cli.classify import predict as classify_predict
 from partscope.cli.classify_evaluate import evaluate as classify_evaluate
+from partscope.cli.classify_predict import predict as classify_predict
 from partscope.cli.convert import convert
 from partscope.cli.demo import demo
 from partscope.cli.discover import discover

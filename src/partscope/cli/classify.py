@@ -1,4 +1,4 @@
-"""`partscope classify fit` and `predict`: class names from the parts of an object."""
+"""`partscope classify fit`: learn to tell classes apart from the parts of an object."""
 
 from __future__ import annotations
 
@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from partscope.cli import options
-from partscope.cli.classifying import (
-    Cache,
-    Classifier,
-    Work,
-    facts,
-    given_or_fitted,
-    load_classifier,
-    predict_classes,
-    summary,
-)
-from partscope.cli.exits import INCOMPLETE, OK, list_failures
-from partscope.cli.image_sources import find_images
+from partscope.cli.classifying import Cache, Work, facts, given_or_fitted, summary
+from partscope.cli.exits import list_failures
 from partscope.cli.output import Output, check_distinct, check_writable
-from partscope.cli.predicting import with_boxes
+from partscope.cli.sharing import extract_share
 from partscope.cli.tables import show_notes, skipped_rows
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.classification import PartClassifier
@@ -124,6 +115,11 @@ def fit(
     cache: Cache = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    shard: options.Shard = None,
 ) -> None:
     """Learn to tell classes apart from images with class names, and save the classifier with its detector.
 
@@ -137,6 +133,11 @@ def fit(
     from partscope.classification.slots import NORMALISATIONS
     from partscope.classification.sources import part_source
     from partscope.detectors import default_method
+<<<<<<< HEAD
+=======
+    from partscope.engine import Shard, use_engine
+    from partscope.formats import load_dataset
+>>>>>>> many
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
@@ -147,6 +148,12 @@ def fit(
             raise OptionError(f"the part source {source!r} uses no detector; leave {name} out.")
         if value is not None and detector is not None and name != "--detector":
             raise OptionError(f"--detector names a fitted detector; leave {name} out.")
+    share = None if shard is None else Shard.parse(shard)
+    if share is not None and estimated and detector is None:
+        raise OptionError(
+            "--shard distributes finding parts and their features, not the fit of a detector; fit one first with 'partscope "
+            "fit', and give it to all jobs with --detector FILE."
+        )
     options.checked_choice("--classifier", classifier, CLASSIFIERS)
     options.checked_choice("--normalize", normalize, NORMALISATIONS)
     check_writable(out)
@@ -162,7 +169,7 @@ def fit(
         source=source,
         backbone=backbone or DEFAULT_BACKBONE,
         input_size=input_size,
-        weights=None if weights is None else str(weights.resolve()),
+        weights=options.place_of(weights),
         region=region,
         scale=scale,
         parts=options.names_of(parts),
@@ -173,10 +180,15 @@ def fit(
         progress=True,
     )
     features.check_parameters()
-    with work.in_use(), warnings.catch_warnings():
+    with (
+        work.in_use(),
+        warnings.catch_warnings(),
+        use_engine(engine, address=address, workers=workers, threads=threads),
+    ):
         # They are listed one by one below.
         warnings.filterwarnings("ignore", ".* training images were left out", PartscopeWarning)
         work.make()
+        file: Path | None = None
         if estimated:
             searcher, file = given_or_fitted(
                 work,
@@ -191,7 +203,15 @@ def fit(
             features.set_params(detector=searcher)
             # Before all images are searched: the part set, and whether the detector suits the region.
             learn(drawn, source=source, region=region, detector=searcher, parts=features.parts)
-            features.set_params(predictions=work.find_parts(searcher, file, drawn, on_error))
+            if share is None:
+                features.set_params(predictions=work.find_parts(searcher, file, drawn, on_error))
+        if share is not None:
+            extract_share(work, features, file, drawn, share, flips=not no_flips, on_error=on_error)
+            output.line(
+                f"{work.cache}: the features of shard {share} are finished; when those of all {share.count} are, run the same "
+                f"command without --shard to write {out}."
+            )
+            return
         model = PartClassifier(
             features, classifier=classifier, C=C, flips=not no_flips, random_state=seed
         ).fit(drawn, on_error=on_error)
@@ -217,81 +237,9 @@ def fit(
     )
 
 
-def predict(
-    model: Classifier,
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE|DIR|GLOB...",
-            help="Images, folders of images, or quoted patterns.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="OUT", help="Classes and scores: .csv or .json.", show_default=False),
-    ],
-    boxes: Annotated[
-        Path | None,
-        typer.Option(
-            "--boxes",
-            metavar="BOXES",
-            help="Bounding boxes: a CSV with image,x,y,width,height, or COCO. A model of the box needs them.",
-            show_default=False,
-        ),
-    ] = None,
-    top: Annotated[
-        int, typer.Option("--top", metavar="K", min=1, help="Classes to print for each image, best first.")
-    ] = 5,
-    weights: options.Weights = None,
-    cache: Cache = None,
-) -> int:
-    """Tell the classes of images, and write them with the scores of all classes.
-
-    Bad images are listed at the end, and the exit code is 1 then. A run that is stopped is continued by the same command.
-    """
-    from partscope.classification import write_classes_csv, write_classes_json
-
-    if out.suffix.lower() not in (".csv", ".json"):
-        raise OptionError(f"{out}: the results are written as .csv or .json; give --out such an ending.")
-    check_distinct(
-        {"the model": model, "--weights": weights, "--boxes": boxes, "--out": out, "--cache": cache}
-    )
-    check_writable(out)
-    found = find_images(images)
-    fitted = load_classifier(model, weights)
-    if fitted.features_.source == "ground_truth":
-        raise OptionError(
-            f"{model}: this classifier takes marked parts, which images alone do not have; use it with "
-            "'partscope classify evaluate', or fit one with --source estimated."
-        )
-    if fitted.features_.needs_box and boxes is None:
-        raise OptionError(
-            f"{model}: this classifier describes the object's bounding box; give the boxes of the images with --boxes BOXES."
-        )
-    tasks = with_boxes(found, boxes)
-    work = Work(out, cache)
-    with work.in_use():
-        result = predict_classes(fitted, model, tasks, work, "skip")
-        (write_classes_csv if out.suffix.lower() == ".csv" else write_classes_json)(result, out)
-    work.remove()
-    output = Output()
-    best = result.top(top)
-    output.table(
-        ["Image", *(f"{k + 1}." for k in range(min(top, len(result.classes))))],
-        [
-            [name, *(f"{label} ({score:.2f})" for label, score in row)]
-            for name, row in zip(result.ids, best, strict=True)
-        ],
-    )
-    output.line(f"{out}: classes of {len(result)} of {len(tasks)} images")
-    list_failures(result.failures, len(tasks), "images")
-    return INCOMPLETE if result.failures else OK
-
-
 def _show_fit(output: Output, model: PartClassifier, drawn: PartDataset, out: Path) -> None:
     features = model.features_
-    output.line(f"{out}: {summary(model)}; {features.embedder_.label}")
+    output.line(f"{shown(out)}: {summary(model)}; {features.embedder_.label}")
     output.line(
         f"{len(model.train_ids_)} images of {drawn.name}{' and their mirror images' if model.flips else ''}, "
         f"{len(model.classes_)} classes, {len(features.slots_.names)} × {features.embedder_.dimension} features"

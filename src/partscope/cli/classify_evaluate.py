@@ -56,12 +56,21 @@ def evaluate(
     cache: Cache = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
 ) -> None:
     """Compare a classifier with a data set's class names.
 
     A run that is stopped is continued by the same command.
     """
     from partscope.classification.result import UNSEEN
+<<<<<<< HEAD
+=======
+    from partscope.engine import use_engine
+    from partscope.formats import load_dataset
+>>>>>>> many
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
@@ -75,7 +84,7 @@ def evaluate(
     dataset = whole.split(split)
     _check_test_labels(fitted, dataset, unseen)
     work = Work(model, cache)
-    with work.in_use():
+    with work.in_use(), use_engine(engine, address=address, workers=workers, threads=threads):
         predictions = predict_classes(fitted, model, dataset, work, on_error)
         result = fitted.evaluate(dataset, predictions=predictions, unseen=unseen)
         list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import warnings
@@ -15,8 +14,10 @@ import typer
 
 from partscope.cli.exits import go_on, resumable
 from partscope.cli.fit import remove_scan, unfitted
+from partscope.cli.locating import Locating, elsewhere
 from partscope.cli.predicting import Kept, Task, predict_in_blocks
 from partscope.errors import PartscopeWarning
+from partscope.places import url_of
 
 if TYPE_CHECKING:
     from partscope.classification import ClassPredictions, PartClassifier
@@ -39,7 +40,7 @@ Classifier = Annotated[
 
 
 class Work:
-    """The folder `NAME.work` beside a file: a fitted detector, the parts found, and features, until the result is written.
+    """The folder `NAME.work` beside a file, or here where the file lies elsewhere: a fitted detector, the parts found, and features, until the result is written.
 
     Parameters
     ----------
@@ -48,7 +49,8 @@ class Work:
     """
 
     def __init__(self, beside: Path, cache: Path | None) -> None:
-        self.folder = beside.with_name(f"{beside.name}.work")
+        name = f"{beside.name}.work"
+        self.folder = beside.with_name(name) if url_of(beside) is None else Path(name)
         self.cache: Path | None = cache or self.folder / "features.sqlite"
         self._own_cache = cache is None
 
@@ -104,24 +106,38 @@ class Work:
             self.folder.rmdir()
 
     def find_parts(
-        self, detector: PartDetector, file: Path, images: PartDataset | Sequence[Task], on_error: str
+        self,
+        detector: PartDetector,
+        file: Path,
+        images: PartDataset | Sequence[Task],
+        on_error: str,
+        share: Sequence[int] | None = None,
+        writer: int = 0,
     ) -> PartPredictions:
-        """Return the parts that the detector, read from `file`, finds in the images, continuing what was kept."""
+        """Return the parts that the detector, read from `file`, finds in the images, continuing what was kept.
+
+        Parameters
+        ----------
+        share, writer: positions of the images that this job of a job array searches, and its number; all by default.
+        """
         from partscope.dataset import PartDataset
+        from partscope.engine import current_engine
 
         if isinstance(images, PartDataset):
-            tasks: Sequence[Task] = [Task(sample.id, sample.image, sample.box) for sample in images]
+            tasks: Sequence[Task] = [
+                Task(sample.id, sample.image, sample.box, stated=images[i : i + 1])
+                for i, sample in enumerate(images)
+            ]
         else:
             tasks = images
-
-        def predict(i: int) -> PartPredictions:
-            if isinstance(images, PartDataset):
-                return detector.predict(images[i : i + 1])
-            one = detector.predict([tasks[i].path], [tasks[i].box] if detector.needs_box else None)
-            return dataclasses.replace(one, ids=(tasks[i].name,))
-
-        kept = Kept(self.folder / "parts", file, tasks)
-        return predict_in_blocks(tasks, predict, kept, parts=detector.parts_, on_error=on_error)
+        work, engine = Locating(detector, file, on_error=on_error), current_engine()
+        return predict_in_blocks(
+            *(tasks, lambda i: work.predict(tasks[i]), Kept(self.folder / "parts", file, tasks, writer)),
+            parts=detector.parts_,
+            on_error=on_error,
+            elsewhere=None if engine.name == "local" else elsewhere(work, engine),
+            share=share,
+        )
 
     def _files(self) -> list[Path]:
         return [path for path in self.folder.rglob("*") if path.is_file()]

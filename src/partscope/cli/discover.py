@@ -13,6 +13,7 @@ from partscope.cli.exits import list_failures
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.tables import show_notes, skipped_rows
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.dataset import PartDataset
@@ -93,7 +94,7 @@ def discover(
         "backbone": backbone,
         "layers": None if layers is None else [name.strip() for name in layers.split(",")],
         "input_size": input_size,
-        "weights": None if weights is None else str(weights.resolve()),
+        "weights": options.place_of(weights),
     }
     detector = PartDiscovery(
         parts=parts,
@@ -151,7 +152,7 @@ def _show(
     info = detector._info()
     learned = "boxes" if detector.supervision == "box" else "images alone"
     output.line(
-        f"{out}: {len(rows)} parts by {detector.by} of {info['backbone']} {info['layer']} at {info['input_size']} px, from "
+        f"{shown(out)}: {len(rows)} parts by {detector.by} of {info['backbone']} {info['layer']} at {info['input_size']} px, from "
         f"the {learned} of {len(detector.discovered_ids_)} images of {drawn.name}"
     )
     output.line()

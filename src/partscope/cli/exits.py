@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, ParamSpec, TextIO
 
 import typer
 
-from partscope.errors import PartscopeError, PartscopeWarning
+from partscope.errors import PartscopeError, PartscopeWarning, ScanFolderError
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.dataset import Skipped
@@ -66,24 +67,26 @@ class Interrupted(KeyboardInterrupt):
 def resumable(hint: Callable[[], str]) -> Iterator[None]:
     """Say what was kept where the block is interrupted or stopped by an error.
 
-    `hint` is asked only then, and returns an empty text where nothing was kept. After an error nothing is said then: the
-    same command would fail in the same way.
+    `hint` is asked only then, and returns an empty text where nothing was kept. After an error nothing is said then, nor where the
+    folder is another run's: the same command would fail in the same way.
     """
     try:
         yield
     except KeyboardInterrupt as error:
         text = hint()
         raise (Interrupted(text) if text else error) from error
-    except PartscopeError:
+    except PartscopeError as error:
         text = hint()
-        if text:
+        if text and not isinstance(error, ScanFolderError):
             say(text)
         raise
 
 
 def go_on(folder: Path | None, kept: bool) -> str:
     """Return the sentence on how to go on after a stop, empty unless `folder` holds anything (`kept`)."""
-    return f"what was finished is kept in {folder}; run the same command again to continue." if kept else ""
+    if folder is None or not kept:
+        return ""
+    return f"what was finished is kept in {shown(folder)}; run the same command again to continue."
 
 
 def handled(command: Callable[P, int | None]) -> Callable[P, None]:

@@ -11,6 +11,7 @@ from partscope.cli import options
 from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.errors import OptionError
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.detectors import PartDetector
@@ -96,7 +97,7 @@ def explain(
     )
     _show(output, rows, str(model))
     if out is not None:
-        output.line(f"{out}: {image}")
+        output.line(f"{shown(out)}: {image}")
 
 
 def _parts(text: str, detector: PartDetector) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ from partscope.cli.fitted import fitted_document, show_fitted
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.tables import show_notes
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import files_in, remove, remove_empty_folder
 
 if TYPE_CHECKING:
     from partscope.detectors import PartDetector
@@ -225,7 +225,7 @@ def fit(
         "backbone": backbone,
         "layer": layer,
         "input_size": input_size,
-        "weights": None if weights is None else str(weights.resolve()),
+        "weights": options.place_of(weights),
         "centre": centre,
         "maps": maps,
         "region": region,
@@ -257,6 +257,7 @@ def fit(
     whole = options.load(format, data, images, on_error)
     part = options.learning_split(whole, split)
     drawn = part.limit(limit, seed)
+    notes = options.limit_notes(limit, len(drawn))  # before a shard takes its share
     share = None if shard is None else sharing.share_of(detector, shard)
     if share is not None and folder is None:
         drawn, out = sharing.linear_share(detector, drawn, share), share.name(out)
@@ -280,7 +281,6 @@ def fit(
     skipped = (*drawn.skipped, *detector.skipped_)
     list_failures(skipped, len(part) + len(part.skipped), "items")
     show_fitted(output, detector, drawn, out)
-    notes = options.limit_notes(limit, len(drawn))
     # What the reader noted has been said as a warning.
     show_notes(output, [*(note for note in drawn.notes if note not in whole.notes), *notes])
     output.document(fitted_document(detector, drawn, out, [*drawn.notes, *notes], limit, seed, split))
@@ -353,7 +353,7 @@ def _flag(name: str) -> str:
 
 def _scan_files(folder: Path) -> list[Path]:
     kinds = ("block-*.safetensors", "cells-*.safetensors")
-    return [file for part in _SCANS for kind in kinds for file in (folder / part).glob(kind)]
+    return [file for part in _SCANS for kind in kinds for file in files_in(folder / part, kind)]
 
 
 def _hint(folder: Path | None) -> str:
@@ -365,7 +365,6 @@ def remove_scan(folder: Path) -> None:
     from partscope.scan_store import MANIFEST
 
     for file in [*_scan_files(folder), *(folder / part / MANIFEST for part in _SCANS)]:
-        file.unlink(missing_ok=True)
+        remove(file)
     for place in (*(folder / part for part in _SCANS), folder):
-        with suppress(OSError):
-            place.rmdir()
+        remove_empty_folder(place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from partscope.cli.output import Output
 from partscope.cli.tables import skipped_rows
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.dataset import PartDataset
@@ -82,7 +83,7 @@ def show_fitted(output: Output, detector: PartDetector, drawn: PartDataset, out:
     )
     where = f", region {info['region']}" if info["region"] else ""
     output.line(
-        f"{out}: method {info['method']}{network}{where}; {len(detector.train_ids_)} images of {drawn.name}"
+        f"{shown(out)}: method {info['method']}{network}{where}; {len(detector.train_ids_)} images of {drawn.name}"
     )
     output.line()
     rows = selected_channels(detector)

@@ -18,12 +18,13 @@ from partscope.cli.locating import Locating, check_doubt, elsewhere
 from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.cli.overlays import overlay_paths, write_overlay
-from partscope.cli.predicting import BLOCK, Kept, Task, predict_in_blocks, with_boxes
+from partscope.cli.predicting import BLOCK, Kept, predict_in_blocks, with_boxes
+from partscope.cli.sharing import run_of
 from partscope.cli.video_sources import is_video, video_tasks
 from partscope.errors import OptionError, PartscopeWarning
+from partscope.places import shown
 
 if TYPE_CHECKING:
-    from partscope.engine import Shard
     from partscope.predictions import PartPredictions
 
 
@@ -140,7 +141,7 @@ def locate(
             f"{videos[0].path}: videos are searched in this process; leave --engine out, or extract frames."
         )
     tasks = [*(with_boxes(found, boxes) if found else []), *videos]
-    tasks = tasks if share is None else _share(tasks, share)
+    tasks = tasks if share is None else run_of(tasks, share, BLOCK)
     if boxes is not None and not detector.needs_box and overlay is None and to != "coco":
         warnings.warn(
             f"{model}: this model searches the whole image, so {boxes} changes nothing; leave --boxes out, or fit a model "
@@ -178,23 +179,13 @@ def locate(
     output = Output()
     located = int(result.found.sum())
     output.line(
-        f"{out}: {located} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
+        f"{shown(out)}: {located} of {result.found.size} parts found in {len(result)} of {len(tasks)} images"
         + ("" if located == result.found.size else f"; {result.found.size - located} not found")
     )
     if overlay is not None:
         output.line(f"{overlay}: {len(result)} overlays")
     list_failures(result.failures, len(tasks), "images")
     return INCOMPLETE if result.failures else OK
-
-
-def _share(images: list[Task], share: Shard) -> list[Task]:
-    """Return a shard's images, a run of successive blocks, so that the shards' results in their order are the whole's."""
-    mine = share.run(-(-len(images) // BLOCK))
-    if not mine:
-        raise OptionError(
-            f"the {len(images)} images are too few for {share.count} shards of at least {BLOCK} images; take fewer."
-        )
-    return images[mine[0] * BLOCK : (mine[-1] + 1) * BLOCK]
 
 
 def _by_doubt(result: PartPredictions, model: Path) -> PartPredictions:

@@ -28,11 +28,20 @@ class Locating:
     model: the model file.
     weights: the network's weights, where they are not where they were at fit; a path that all machines reach.
     doubt: whether predictions without an expected error are refused.
+    on_error: `"skip"` returns the reason in place of a bad image's predictions, `"raise"` raises it.
     """
 
-    def __init__(self, detector: PartDetector, model: Path, weights: Path | None, *, doubt: bool) -> None:
+    def __init__(
+        self,
+        detector: PartDetector,
+        model: Path,
+        weights: Path | None = None,
+        *,
+        doubt: bool = False,
+        on_error: str = "skip",
+    ) -> None:
         self._detector: PartDetector | None = detector
-        self._model, self._weights, self._doubt = model, weights, doubt
+        self._model, self._weights, self._doubt, self._on_error = model, weights, doubt, on_error
         self._data = b""
         self._settings = ("auto", "float32")
 
@@ -45,7 +54,7 @@ class Locating:
     def __getstate__(self) -> dict[str, Any]:
         from partscope.backbones.devices import compute_settings
 
-        data = self._data or read_bytes(self._model)
+        data = self._data or self._file()
         settings = compute_settings()
         return {
             **self.__dict__,
@@ -53,6 +62,18 @@ class Locating:
             "_data": data,
             "_settings": (settings.device, settings.precision),
         }
+
+    def _file(self) -> bytes:
+        """Return the bytes of the detector's model file; those that `model` would have, where it is a classifier's."""
+        from partscope.detectors.model_file import read_model
+
+        if "kind" not in read_model(self._model)[0]:
+            return read_bytes(self._model)
+        assert self._detector is not None
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "detector.partscope"
+            self._detector.save(copy)
+            return copy.read_bytes()
 
     def __call__(self) -> Worker[Task, list[Found]]:
         """Return what locates blocks of images: of each its predictions, or the reason why there are none."""
@@ -71,6 +92,8 @@ class Locating:
                 try:
                     found.append(self.predict(task))
                 except (ImageError, DatasetError, OptionError) as error:
+                    if self._on_error == "raise":
+                        raise
                     found.append(str(error))
                 advance(1)
             return found
@@ -80,6 +103,8 @@ class Locating:
     def predict(self, task: Task) -> PartPredictions:
         """Return the predictions for one image, under its task's name; errors as :meth:`PartDetector.predict`."""
         assert self._detector is not None
+        if task.stated is not None:
+            return self._detector.predict(task.stated)
         one = self._detector.predict([task.image()], [task.box] if self._detector.needs_box else None)
         if self._doubt:
             check_doubt(one, self._model)

@@ -9,6 +9,7 @@ import typer
 
 from partscope.cli.output import Output, check_distinct, check_writable
 from partscope.errors import OptionError
+from partscope.places import shown
 
 _RESULTS = (".csv", ".json")
 
@@ -18,7 +19,7 @@ def merge(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Results of locate (.csv or .json), or linear models of fit; all of one kind.",
+            help="Results of locate or classify predict (.csv or .json), or linear models of fit; all of one kind.",
             show_default=False,
         ),
     ],
@@ -26,7 +27,7 @@ def merge(
 ) -> None:
     """Merge the results of shards, in the order of their file names.
 
-    Results of locate become the file that one run would have written. Linear models become one that has learned from all
+    Results of locate and of classify predict become the file that one run would have written. Linear models become one that has learned from all
     their images.
     """
     files = sorted(files, key=lambda file: (file.name, str(file)))
@@ -38,14 +39,42 @@ def merge(
             f"the files are of different kinds ({', '.join(sorted(kinds))}); merge results with results of one ending, and "
             "models with models."
         )
+    _check_whole(files)
     kind = kinds.pop()
     if kind == "model":
         what = _merge_models(files, out)
     else:
+        from partscope.classification.files import holds_classes, merge_classes
         from partscope.formats.merging import merge_coco, merge_csv
 
-        what = f"{(merge_csv if kind == '.csv' else merge_coco)(files, out)} images"
-    Output().line(f"{out}: {what} of {len(files)} files")
+        merging = merge_csv if kind == ".csv" else merge_coco
+        what = f"{(merge_classes if holds_classes(files[0]) else merging)(files, out)} images"
+    Output().line(f"{shown(out)}: {what} of {len(files)} files")
+
+
+def _check_whole(files: list[Path]) -> None:
+    """Refuse shards of several runs, and some of a run's shards without the others; other names say nothing."""
+    from partscope.engine import Shard
+
+    named = {file: Shard.of_file(file) for file in files}
+    shards = {file: found for file, found in named.items() if found is not None}
+    if not shards:
+        return
+    first, (whole, one) = next(iter(shards.items()))
+    for file in files:
+        found = shards.get(file)
+        if found is None or (found[0], found[1].count) != (whole, one.count):
+            raise OptionError(
+                f"{file}: this is no shard of the run that {first} belongs to; give the files of one run, or rename them to merge "
+                "them all the same."
+            )
+    given = {found[1].index for found in shards.values()}
+    missing = [str(i) for i in range(1, one.count + 1) if i not in given]
+    if missing:
+        raise OptionError(
+            f"{whole}: of its {one.count} shards these are not given: {', '.join(missing[:20])}"
+            f"{' and more' if len(missing) > 20 else ''}; give the files of all, or rename them to merge them all the same."
+        )
 
 
 def _merge_models(files: list[Path], out: Path) -> str:

@@ -76,7 +76,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="The network's weights: .safetensors, .npz, or .pt without code.",
+        help="The network's weights, a file or a URL: .safetensors, .npz, or .pt without code.",
         show_default=False,
     ),
 ]
@@ -202,6 +202,13 @@ def check_on_error(value: str) -> str:
     if value not in ("raise", "skip"):
         raise OptionError(f"--on-error must be raise or skip, not {value!r}.")
     return value
+
+
+def place_of(file: Path | None) -> str | None:
+    """Return how a model file records a file that it needs: a whole path, or a URL."""
+    from partscope.places import url_of
+
+    return None if file is None else url_of(file) or str(file.resolve())
 
 
 def resolved(format: str, data: Path) -> tuple[str, Path]:

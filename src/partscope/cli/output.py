@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from partscope.errors import OptionError, PartscopeError
-from partscope.places import url_of
+from partscope.places import shown, url_of
 
 #: Where nobody's screen sets a width, a table is as wide as it needs to be.
 _WIDE = 240
@@ -105,7 +105,7 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [json_ready(entry) for entry in value]
     if isinstance(value, Path):
-        return str(value)
+        return shown(value)
     if type(value).__module__ == "numpy":
         return json_ready(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from partscope.cli.exits import go_on
 from partscope.cli.image_sources import NamedImage
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeError, PartscopeWarning
-from partscope.places import read_bytes, url_of
+from partscope.places import files_in, make_folder, read_bytes, remove, remove_empty_folder, shown
 
 if TYPE_CHECKING:
+    from partscope.dataset import PartDataset
     from partscope.images import ImageLike
     from partscope.predictions import PartPredictions
     from partscope.video import VideoFrames
@@ -30,13 +31,16 @@ Elsewhere: TypeAlias = "Callable[[Sequence[Task]], Iterator[tuple[list[int], lis
 
 #: Images per block: what a kill costs at most.
 BLOCK = 16
+#: Numbers of blocks for each process that writes to one folder.
+_NUMBERS = 10**6
 
 
 @dataclass(frozen=True)
 class Task:
     """One image to be searched: what results call it, its file, and its box `(x, y, width, height)` in pixels.
 
-    For a frame of a video, `path` is the video and `frames` reads its frame `index`.
+    For a frame of a video, `path` is the video and `frames` reads its frame `index`. For an image of a data set, `stated` is the
+    part of the data set that holds it alone.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Task:
     box: Box | None = None
     frames: VideoFrames | None = None
     index: int = 0
+    stated: PartDataset | None = None
 
     def image(self) -> ImageLike:
         """Return what a detector is given."""
@@ -96,16 +101,18 @@ def with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:
 class Kept:
     """The folder of finished blocks; its name is that of the result and a digest of model, images and boxes.
 
-    By the digest another model, or images that have changed, never continue an old run.
+    By the digest another model, or images that have changed, never continue an old run; of an image elsewhere the address alone
+    counts.
 
     Parameters
     ----------
-    beside: the file that the folder lies next to.
+    beside: the file that the folder lies next to; a path or a URL.
     model: the model file.
     tasks: all images of the run.
+    writer: number of this process among those that write to the folder at the same time.
     """
 
-    def __init__(self, beside: Path, model: Path, tasks: Sequence[Task]) -> None:
+    def __init__(self, beside: Path, model: Path, tasks: Sequence[Task], writer: int = 0) -> None:
         digest = hashlib.sha256(read_bytes(model))
         for task in tasks:
             with suppress(OSError):  # a missing image is reported when its turn comes
@@ -113,8 +120,8 @@ class Kept:
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
             digest.update(json.dumps([task.name, str(task.path), task.box]).encode())
         self.folder = beside.with_name(f"{beside.name}.partial-{digest.hexdigest()[:12]}")
-        # Beside a result elsewhere nothing is kept.
-        self._usable = url_of(beside) is None
+        self._usable = True
+        self._numbers = range(writer * _NUMBERS, (writer + 1) * _NUMBERS)
 
     def hint(self) -> str:
         """Return the sentence on how to go on after a stop."""
@@ -130,7 +137,7 @@ class Kept:
                 blocks.append(read_predictions_csv(file))
             except PartscopeError as error:
                 warnings.warn(f"{error} The block is computed again.", PartscopeWarning, stacklevel=2)
-                file.unlink(missing_ok=True)
+                remove(file)
         return blocks
 
     def write(self, block: PartPredictions) -> None:
@@ -140,27 +147,28 @@ class Kept:
         if not self._usable or not len(block):
             return
         try:
-            self.folder.mkdir(exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             self._usable = False
             warnings.warn(
-                f"{self.folder}: the folder cannot be made ({error.strerror}), so an interrupted run will start over.",
+                f"{shown(self.folder)}: the folder cannot be made ({error.strerror or error}), so an interrupted run will start "
+                "over.",
                 PartscopeWarning,
                 stacklevel=2,
             )
             return
-        taken = {int(file.stem[6:]) for file in self._blocks()}
-        write_predictions_csv(block, self.folder / f"block-{max(taken, default=-1) + 1:06d}.csv")
+        taken = {int(file.stem[6:]) for file in self._blocks()}.intersection(self._numbers)
+        number = max(taken, default=self._numbers.start - 1) + 1
+        write_predictions_csv(block, self.folder / f"block-{number:06d}.csv")
 
     def remove(self) -> None:
         """Remove the blocks, once the result has been written."""
         for file in self._blocks():
-            file.unlink(missing_ok=True)
-        with suppress(OSError):  # never made, or the user has put something in it
-            self.folder.rmdir()
+            remove(file)
+        remove_empty_folder(self.folder)
 
     def _blocks(self) -> list[Path]:
-        return sorted(file for file in self.folder.glob("block-*.csv") if file.stem[6:].isdigit())
+        return [file for file in files_in(self.folder, "block-*.csv") if file.stem[6:].isdigit()]
 
 
 def predict_in_blocks(
@@ -172,6 +180,7 @@ def predict_in_blocks(
     on_error: str,
     after: Callable[[PartPredictions], None] = lambda block: None,
     elsewhere: Elsewhere | None = None,
+    share: Sequence[int] | None = None,
 ) -> PartPredictions:
     """Locate the parts in the images of `tasks`, in their order, continuing what `kept` holds.
 
@@ -184,7 +193,9 @@ def predict_in_blocks(
     on_error: `"raise"` stops at the first bad image, `"skip"` lists it in the result's `failures`.
     after: called with each new block before it is kept; not for the last images before a stop, which are kept at once.
     elsewhere: where given, computes the images in `predict`'s place, in blocks that come in any order, and yields their
-        positions and what was found; only with `on_error="skip"`.
+        positions and what was found; it raises the errors of images itself, if they are to be raised.
+    share: positions of the images that are searched, all by default; the others are there where another process has finished
+        them.
 
     Raises
     ------
@@ -197,7 +208,9 @@ def predict_in_blocks(
     index = {task.name: i for i, task in enumerate(tasks)}
     blocks = kept.read()
     finished = {name for block in blocks for name in block.ids}
-    waiting = [i for i, task in enumerate(tasks) if task.name not in finished]
+    mine = range(len(tasks)) if share is None else share
+    waiting = [i for i in mine if tasks[i].name not in finished]
+    done = len(mine) - len(waiting)
     failures: list[Skipped] = []
     current: list[PartPredictions] = []
 
@@ -222,7 +235,7 @@ def predict_in_blocks(
             close(keep=True)
         waiting = []
     try:
-        for i in track(waiting, "locate", total=len(tasks), done=len(finished)):
+        for i in track(waiting, "locate", total=len(mine), done=done):
             if len(current) == BLOCK:
                 close(keep=True)
             try:
@@ -236,7 +249,7 @@ def predict_in_blocks(
             with suppress(PartscopeError):  # the disk may be what stopped the run
                 kept.write(PartPredictions.concatenate(current))
         raise
-    close(keep=False)
+    close(keep=share is not None)
     if not blocks:
         blocks.append(PartPredictions.empty(parts))
     joined = PartPredictions.concatenate(blocks)

@@ -10,6 +10,7 @@ import typer
 from partscope.cli import options
 from partscope.cli.output import Output
 from partscope.cli.tables import show_results
+from partscope.places import shown
 
 if TYPE_CHECKING:
     from partscope.dataset import PartDataset
@@ -63,7 +64,7 @@ def synth(
         }
     )
     output.line(
-        f"{out}: {len(dataset)} drawn birds of {len(set(dataset.labels))} species, {splits['train']} for training and "
+        f"{shown(out)}: {len(dataset)} drawn birds of {len(set(dataset.labels))} species, {splits['train']} for training and "
         f"{splits['test']} for testing; on average {dataset.visible.sum(axis=1).mean():.1f} of {len(dataset.parts)} parts "
         "are visible"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from partscope.backbones import Backbone, get_backbone
 from partscope.detectors.model_file import Fields
 from partscope.errors import BackboneError, ModelFileError, OptionError
+from partscope.places import url_of
 
 
 def make_backbone(
@@ -37,6 +38,16 @@ def make_backbone(
     return backbone
 
 
+def refuse_remote(path: str | Path, weights: str | Path | None) -> None:
+    """Refuse to fetch weights from an address because a model file says so: whoever opens it must name the address."""
+    url = None if weights is None else url_of(weights)
+    if url is not None:
+        raise ModelFileError(
+            f"{path}: the network's weights lie at {url}, and nothing is fetched because a model file says so; give the "
+            f"address with --weights {url}, in Python the network itself."
+        )
+
+
 def restore_backbone(
     config: Fields, option: object, weights: str | Path | None, backbone: Backbone | None
 ) -> Backbone:
@@ -61,6 +72,7 @@ def restore_backbone(
                 f"{config.path}: the model was fitted with an own network ({name}), which a model file does not "
                 "hold; give it with load(path, backbone=…)."
             )
+        refuse_remote(config.path, weights)
         sizes = Fields(config.path, stored.take("preprocessing", dict))
         try:
             # The layer and size that were used, not the defaults of this version.

@@ -40,6 +40,8 @@ def connect(address: str | None, processors: int = 0) -> bool:
         _check_reachable(address)
         options["address"] = address
     else:
+        # Without it Ray joins the cluster of RAY_ADDRESS, or whichever was started last on this machine.
+        options["address"] = "local"
         options["include_dashboard"] = False
         if processors:
             options["num_cpus"] = processors

@@ -48,8 +48,16 @@ class Shard:
 
     def name(self, path: Path) -> Path:
         """Return the file of this shard beside the file of the whole: `parts.csv` becomes `parts.shard-2-of-4.csv`."""
-        digits = len(str(self.count))
+        digits = len(str(self.count))  # `of_file` reads it back
         return path.with_name(f"{path.stem}.shard-{self.index:0{digits}d}-of-{self.count}{path.suffix}")
+
+    @classmethod
+    def of_file(cls, path: Path) -> tuple[str, Shard] | None:
+        """Return the name of the whole and the shard that a file's name states, or None where it is not named as one."""
+        parts = re.fullmatch(r"(.*)\.shard-(\d{1,9})-of-(\d{1,9})", path.stem)
+        if parts is None or not 1 <= int(parts[2]) <= int(parts[3]):
+            return None
+        return f"{parts[1]}{path.suffix}", cls(int(parts[2]), int(parts[3]))
 
 
 class ShardDone(Exception):  # noqa: N818  # not an error: the end of what this job can do

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from partscope.errors import PartscopeWarning
+from partscope.places import exists, files_in, local_copy, remove
 from partscope.scan_store import ScanStore
 
 _KEY = "cells"
@@ -35,7 +36,7 @@ class CellStore(ScanStore):
         shape: numbers of images, channels and ways from a channel to a point, (N, K, R).
         """
         kept = []
-        for file in sorted(self.folder.glob("cells-*.safetensors")):
+        for file in files_in(self.folder, "cells-*.safetensors"):
             try:
                 kept.append(_read(file, shape))
             except MemoryError:
@@ -46,13 +47,13 @@ class CellStore(ScanStore):
                     PartscopeWarning,
                     stacklevel=2,
                 )
-                file.unlink(missing_ok=True)
+                remove(file)
         return kept
 
     def write_cells(self, cells: NDArray[np.int32], centres: NDArray[np.float32]) -> None:
         """Write cells (M, 2) with their centres (M, R, 2) to the first file that is not there; a ScanError if it fails."""
         index = 0
-        while (file := self.folder / f"cells-{index:06d}.safetensors").exists():
+        while exists(file := self.folder / f"cells-{index:06d}.safetensors"):
             index += 1
         cells, centres = np.ascontiguousarray(cells), np.ascontiguousarray(centres)
         facts = json.dumps({"sha256": _checksum(cells, centres)})
@@ -61,7 +62,7 @@ class CellStore(ScanStore):
 
 def _read(file: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     images, channels, ways = shape
-    with safe_open(file, framework="numpy") as content:
+    with local_copy(file) as copy, safe_open(copy, framework="numpy") as content:
         cells, centres = content.get_tensor("cells"), content.get_tensor("centres")
         facts = json.loads((content.metadata() or {})[_KEY])
     if cells.dtype != np.int32 or centres.dtype != np.float32 or centres.shape != (len(cells), ways, 2):
