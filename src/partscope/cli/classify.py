@@ -133,11 +133,7 @@ def fit(
     from partscope.classification.slots import NORMALISATIONS
     from partscope.classification.sources import part_source
     from partscope.detectors import default_method
-<<<<<<< HEAD
-=======
     from partscope.engine import Shard, use_engine
-    from partscope.formats import load_dataset
->>>>>>> many
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)

@@ -66,11 +66,7 @@ def evaluate(
     A run that is stopped is continued by the same command.
     """
     from partscope.classification.result import UNSEEN
-<<<<<<< HEAD
-=======
     from partscope.engine import use_engine
-    from partscope.formats import load_dataset
->>>>>>> many
     from partscope.report.environment import environment_facts
 
     options.check_on_error(on_error)
