@@ -6,10 +6,10 @@ The scan of the training images is the long part: every channel's gradient in ev
 is stopped, by hand or after --minutes, is continued by the same command. Then 20 draws of 200 images are searched on the
 recorded centres, which takes minutes. Only training images are looked at.
 
-The unit of cost is a gradient map with its centre. `visit` is what an image costs before its first map (decoding, forward pass,
-recording the network), measured here in the same unit; an exhaustive search visits every image once, a search once in each
-round in which it asks for something in the image, and once for the screening, which also costs one map (the check of silent
-channels).
+The unit of cost is a gradient map with its centre, among many of one image. `visit` is what an image costs before its first map
+(decoding, forward pass, reading the graph); fewer than four channels of an image go through autograd, whose visit is cheaper and whose
+maps are dearer; screening an image is a forward pass and a check of silent channels. All of these are measured here, in the same unit.
+An exhaustive search visits every image once, a search once in each round in which it asks for something in the image.
 
 The ceiling is the saving of a search that is told the winners, their costs and every distance, and looks for each other
 channel at the images that exclude it fastest (`partscope.search.fewest_maps`); it counts gradient maps alone.
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from partscope import PartscopeWarning, load_dataset
 from partscope.backbones import Backbone, get_backbone
@@ -44,32 +45,73 @@ from record import environment, write_json
 BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
 RACING_MUST, RACING_MOONSHOT, RACING_SAME = 8.0, 20.0, 0.95
 BOUNDED_MUST, BOUNDED_MOONSHOT = 0.8, 0.95
+#: Below so many channels of an image, gradients are asked of autograd.
+FEW = 4
+Centres = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
-def visit_cost(backbone: Backbone, spec: CentreSpec, data: PartDataset, images: int = 5) -> dict[str, float]:
-    """Seconds of a gradient map with its centre and of a visit, from two numbers of channels; and of a bare screening pass."""
-    few, many = 16, 80
-    times: dict[str, list[float]] = {"few": [], "many": [], "screening": []}
+class Counted(RecordedCells):
+    """A recorded table that notes in how many channels an image was looked at, visit by visit."""
+
+    def __init__(self, centres: Centres) -> None:
+        super().__init__(centres)
+        self.visits: list[int] = []
+
+    def look(self, images: Positions, channels: Positions) -> Centres:
+        self.visits += np.unique(images, return_counts=True)[1].tolist()
+        return super().look(images, channels)
+
+
+def seconds_of_steps(
+    backbone: Backbone, spec: CentreSpec, data: PartDataset, images: int
+) -> dict[str, float]:
+    """Seconds of an image in several numbers of channels, and of its screening: the medians."""
+    counts = (1, FEW - 1, 16, 80)
+    times: dict[str, list[float]] = {str(count): [] for count in counts} | {"screening": []}
     for sample in data[np.arange(min(images, len(data)))]:
-        for name, count in (("few", few), ("many", many)):
+        for count in counts:
             start = time.perf_counter()
             channel_centres(backbone, load_image(sample.image), [spec], channels=range(count))
-            times[name].append(time.perf_counter() - start)
+            times[str(count)].append(time.perf_counter() - start)
         start = time.perf_counter()
         silent_channels(backbone, backbone.preprocessing(load_image(sample.image)))
         times["screening"].append(time.perf_counter() - start)
-    low, high = statistics.median(times["few"]), statistics.median(times["many"])
-    seconds = (high - low) / (many - few)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def prices(seconds: dict[str, float]) -> dict[str, float]:
+    """What a search is charged for, in gradient maps."""
+    unit = (seconds["80"] - seconds["16"]) / 64
+    few = max(0.0, (seconds[str(FEW - 1)] - seconds["1"]) / (FEW - 2))
     return {
-        "seconds per map": seconds,
-        "seconds per visit": max(0.0, low - few * seconds),
-        "seconds of screening an image": statistics.median(times["screening"]),
-        "visit": max(0.0, low - few * seconds) / seconds,
+        "visit": max(0.0, seconds["16"] / unit - 16),
+        "visit for few channels": max(0.0, (seconds["1"] - few) / unit),
+        "map among few": few / unit,
+        "screening an image": seconds["screening"] / unit,
     }
 
 
+def charged(visits: Sequence[int], images: int, price: dict[str, float]) -> float:
+    """The cost of a search: its visits by their numbers of channels, and its screening."""
+    many = [count for count in visits if count >= FEW]
+    few = [count for count in visits if count < FEW]
+    return (
+        sum(many)
+        + len(many) * price["visit"]
+        + sum(few) * price["map among few"]
+        + len(few) * price["visit for few channels"]
+        + images * price["screening an image"]
+    )
+
+
 def replay(
-    recorded: Scan, screening: Screening, data: PartDataset, spec: CentreSpec, delta: float, visit: float
+    recorded: Scan,
+    screening: Screening,
+    data: PartDataset,
+    spec: CentreSpec,
+    deltas: Sequence[float],
+    price: dict[str, float],
 ) -> dict[str, Any]:
     """Search one draw: what was saved, whether the winners are the exhaustive search's, and the ceiling."""
     position = {name: i for i, name in enumerate(recorded.ids)}
@@ -91,58 +133,65 @@ def replay(
     ]
     ceiling = 1 - fewest_maps(everything) / centres[..., 0].size
     result: dict[str, Any] = {"ceiling": ceiling, "places of the winners in the forward ranking": places}
-    for method in ("bounded", "racing"):
-        ranking, search = search_cells(RecordedCells(centres), data, own, method, delta=delta)
-        result[method] = {
+    whole = centres.shape[0] * (price["visit"] + centres.shape[1])
+    for name, method, delta in (("bounded", "bounded", 0.05), *((racing(d), "racing", d) for d in deltas)):
+        cells = Counted(centres)
+        ranking, search = search_cells(cells, data, own, method, delta=delta)
+        result[name] = {
             **search.as_dict(),
             "same": bool((ranking.best == expected.best).all()),
             "other winners": int((ranking.best != expected.best).sum()),
             "times fewer maps": search.ratio(0.0),
-            "times less cost": search.ratio(visit),
+            "times less cost": whole / charged(cells.visits, len(data), price),
             "share of ceiling": search.saved / ceiling,
         }
     return result
 
 
-def summary(name: str, draws: list[dict[str, Any]], asked: bool) -> list[dict[str, Any]]:
-    """The rows of one backbone; nothing is met with fewer draws or smaller ones than asked for."""
+def racing(delta: float) -> str:
+    return f"racing, δ = {delta:g}"
+
+
+def summary(
+    name: str, draws: list[dict[str, Any]], asked: bool, deltas: Sequence[float]
+) -> list[dict[str, Any]]:
+    """The rows of one backbone; nothing is met with fewer draws or smaller ones than asked for. The first δ has the limit."""
     count = len(draws)
-    same = {method: sum(draw[method]["same"] for draw in draws) for method in ("bounded", "racing")}
+
+    def same(method: str) -> int:
+        return sum(draw[method]["same"] for draw in draws)
 
     def over(method: str, what: str) -> tuple[float, list[float]]:
         values = [draw[method][what] for draw in draws]
         return float(np.mean(values)), [min(values), max(values)]
 
-    cost, cost_range = over("racing", "times less cost")
-    share, share_range = over("bounded", "share of ceiling")
-    identical = same["bounded"] == count
-    return [
-        {
-            "name": f"{name}: exhaustive / racing, cost (same winners in {same['racing']} of {count} draws)",
+    rows: list[dict[str, Any]] = []
+    for delta in deltas:
+        cost, cost_range = over(racing(delta), "times less cost")
+        enough = asked and same(racing(delta)) >= RACING_SAME * count
+        row = {
+            "name": f"{name}: exhaustive / {racing(delta)}, cost (same winners in {same(racing(delta))} of {count} draws)",
             "ratio": cost,
             "range": cost_range,
-            "must": RACING_MUST,
-            "met": asked and cost >= RACING_MUST and same["racing"] >= RACING_SAME * count,
-            "moonshot": RACING_MOONSHOT,
-            "moonshot met": asked and cost >= RACING_MOONSHOT and same["racing"] >= RACING_SAME * count,
-        },
-        {
-            "name": f"{name}: bounded search, saving / ceiling (identical in {same['bounded']} of {count} draws)",
-            "ratio": share,
-            "range": share_range,
-            "must": BOUNDED_MUST,
-            "met": asked and identical and share >= BOUNDED_MUST,
-            "moonshot": BOUNDED_MOONSHOT,
-            "moonshot met": asked and identical and share >= BOUNDED_MOONSHOT,
-        },
-        {
-            "name": f"{name}: exhaustive / bounded, cost",
-            "ratio": over("bounded", "times less cost")[0],
-            "range": over("bounded", "times less cost")[1],
-            "must": None,
-            "met": None,
-        },
-    ]
+        }
+        if delta == deltas[0]:
+            row |= {"must": RACING_MUST, "met": enough and cost >= RACING_MUST}
+            row |= {"moonshot": RACING_MOONSHOT, "moonshot met": enough and cost >= RACING_MOONSHOT}
+        rows.append(row)
+    share, share_range = over("bounded", "share of ceiling")
+    enough = asked and same("bounded") == count
+    rows.append({
+        "name": f"{name}: bounded search, saving / ceiling (identical in {same('bounded')} of {count} draws)",
+        "ratio": share,
+        "range": share_range,
+        "must": BOUNDED_MUST,
+        "met": enough and share >= BOUNDED_MUST,
+        "moonshot": BOUNDED_MOONSHOT,
+        "moonshot met": enough and share >= BOUNDED_MOONSHOT,
+    })  # fmt: skip
+    cost, cost_range = over("bounded", "times less cost")
+    rows.append({"name": f"{name}: exhaustive / bounded, cost", "ratio": cost, "range": cost_range})
+    return rows
 
 
 def measure(name: str, pool: PartDataset, options: argparse.Namespace) -> dict[str, Any]:
@@ -153,17 +202,20 @@ def measure(name: str, pool: PartDataset, options: argparse.Namespace) -> dict[s
     recorded = scan(
         pool, backbone, [spec], folder=place / "centres", on_error="raise", progress=True, description=name
     )
-    cost = visit_cost(backbone, spec, pool)
+    seconds = seconds_of_steps(backbone, spec, pool, options.timed)
+    price = prices(seconds)
     size = options.size if len(pool) > options.size else max(1, int(0.8 * len(pool)))
     draws = []
     for seed in range(options.draws):
-        draws.append(replay(recorded, screening, pool.limit(size, seed), spec, options.delta, cost["visit"]))
+        subset = pool.limit(size, seed)
+        draws.append(replay(recorded, screening, subset, spec, options.deltas, price))
         print(
             f"{name}, draw {seed}: "
             + "; ".join(
-                f"{method} {'same' if draws[-1][method]['same'] else 'OTHER'}, {draws[-1][method]['times less cost']:.1f}×, "
-                f"{draws[-1][method]['share of ceiling']:.1%} of the ceiling"
-                for method in ("bounded", "racing")
+                f"{method} {'same' if found['same'] else 'OTHER'}, {found['times less cost']:.1f}×, "
+                f"{found['share of ceiling']:.1%} of the ceiling"
+                for method, found in draws[-1].items()
+                if isinstance(found, dict)
             ),
             flush=True,
         )
@@ -174,10 +226,10 @@ def measure(name: str, pool: PartDataset, options: argparse.Namespace) -> dict[s
         "pool": len(pool),
         "images per draw": size,
         "silent": float(screening.silent.mean()),
-        "cost": cost,
+        "cost": price,
         "as asked: 20 draws of 200 images at the default size": asked,
         "draws": draws,
-        "rows": summary(name, draws, asked),
+        "rows": summary(name, draws, asked, options.deltas),
     }
 
 
@@ -194,7 +246,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--size", type=int, default=200, help="images per draw; 4 of 5 where there are no more"
     )
-    parser.add_argument("--delta", type=float, default=0.05)
+    parser.add_argument(
+        "--deltas",
+        type=float,
+        nargs="+",
+        default=[0.1, 0.05],
+        help="risks of the races; the first has the limit",
+    )
+    parser.add_argument("--timed", type=int, default=8, help="images on which the steps are timed")
     parser.add_argument("--input-size", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "search.json")
@@ -209,12 +268,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         pool = train if options.limit is None else train.limit(options.limit, 0)
         backbones = {name: measure(name, pool, options) for name in options.backbones}
     result = {
-        **environment(options.data, draws=options.draws, delta=options.delta),
+        **environment(options.data, draws=options.draws, deltas=options.deltas),
         "backbones": {name: {k: v for k, v in one.items() if k != "rows"} for name, one in backbones.items()},
         "rows": [row for one in backbones.values() for row in one["rows"]],
     }
     write_json(options.json, result)
-    asked = [row for row in result["rows"] if row["must"] is not None]
+    asked = [row for row in result["rows"] if row.get("must") is not None]
     print(f"search: {sum(row['met'] for row in asked)} of {len(asked)} met")
     return result
 

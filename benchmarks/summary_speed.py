@@ -145,7 +145,7 @@ def plan() -> list[str]:
         ["discover: activations of all channels", f"{MARKED:,}", f"{bare:.2f}"],
     ]
     for row in (load("search") or {}).get("rows", []):
-        if "racing, cost" in row["name"]:
+        if "racing" in row["name"] and row.get("must") is not None:
             name = row["name"].partition(":")[0]
             rows.append([
                 f"discover: racing, at {name}'s ratio of {row['ratio']:.1f}",
@@ -191,7 +191,7 @@ def search_block() -> list[str]:
             "",
         ]
         rows = []
-        for method in ("bounded", "racing"):
+        for method in [name for name, found in one["draws"][0].items() if isinstance(found, dict)]:
             draws = [draw[method] for draw in one["draws"]]
             rows.append([
                 method,

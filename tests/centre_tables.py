@@ -8,6 +8,8 @@ import numpy as np
 
 from partscope.dataset import PartDataset, Sample
 from partscope.search import RecordedCells, Screening
+from partscope.search.charges import Charges
+from partscope.search.tally import Tally
 
 PARTS = ("beak", "tail", "crest")
 
@@ -71,3 +73,9 @@ class NotedCells(RecordedCells):
         )
         self.asked[images, channels] += 1
         return super().look(images, channels)
+
+
+def tally_of(
+    data: PartDataset, centres: np.ndarray, screening: Screening, rule: str = "squared", top: int = 1
+) -> Tally:
+    return Tally(RecordedCells(centres), Charges(data, rule), screening.silent, top)

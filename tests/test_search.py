@@ -11,14 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from centre_tables import NotedCells, marked, screened, table
-from partscope.dataset import PartDataset
+from centre_tables import NotedCells, marked, screened, table, tally_of
 from partscope.errors import DatasetError, OptionError
 from partscope.search import RecordedCells, Screening, fewest_maps, search_cells
 from partscope.search.charges import Charges
 from partscope.search.guide import Guide
-from partscope.search.racing import estimates, looks, sample_order
-from partscope.search.tally import Tally
+from partscope.search.racing import estimates, looks, sample_order, shares
 from partscope.selection import NORMALISERS, RULES, rank_channels
 
 FEW = settings(max_examples=25)
@@ -26,12 +24,6 @@ FEW = settings(max_examples=25)
 
 def nothing_known(centres: np.ndarray) -> Screening:
     return Screening(np.full_like(centres, np.nan), np.zeros(centres.shape[:2], dtype=bool))
-
-
-def tally_of(
-    data: PartDataset, centres: np.ndarray, screening: Screening, rule: str = "squared", top: int = 1
-) -> Tally:
-    return Tally(RecordedCells(centres), Charges(data, rule), screening.silent, top)
 
 
 # -- bounded search is the exhaustive search ------------------------------------------------------------------------------
@@ -140,8 +132,11 @@ def test_winners_are_lost_no_more_often_than_the_risk_says() -> None:
 
 
 def test_looks_grow_to_most_of_the_images() -> None:
-    assert looks(200) == [6, 9, 15, 24, 39, 62, 100]
+    assert looks(200) == [11, 14, 18, 24, 31, 40, 53, 69, 89, 116, 151]
     assert looks(7) == []
+    assert shares(looks(200)).sum() == pytest.approx(1)
+    assert np.argmax(shares(looks(200))) == looks(200).index(31)
+    assert shares([]).size == 0
     assert sorted(sample_order(50).tolist()) == list(range(50))
     assert sample_order(50).tolist() != sample_order(50, purpose=1).tolist()
 

@@ -158,7 +158,10 @@ def test_searches_share_what_they_have_looked_at(data: PartDataset, tmp_path: Pa
     first = search_channels(data, network(), SPEC, "racing", folder=tmp_path)
     second = search_channels(data, network(), SPEC, "bounded", folder=tmp_path)
     assert second.search is not None
-    assert 0 < second.computed < second.search.maps
+    assert second.computed < second.search.maps
+    alone = search_channels(data, network(), SPEC, "bounded", folder=tmp_path / "of its own")
+    assert alone.search is not None
+    assert alone.computed == alone.search.maps == second.search.maps
     again = search_channels(data, network(), SPEC, "racing", folder=tmp_path)
     assert again.computed == 0
     assert again.search == first.search

@@ -36,6 +36,7 @@ class Guide:
         images, parts = len(screening.silent), len(tally.charges.images)
         self._coefficients = np.tile([0.0, 1.0, 0.0], (parts, 1))
         self._mean: FloatArray = np.zeros((images, parts))
+        self._complete: list[int] = []
         self._kept: dict[int, FloatArray] = {}
         self._most_kept = _VALUES_KEPT // max(1, images * parts)
 
@@ -54,6 +55,10 @@ class Guide:
         value = constant + slope * self._raw(channel) + level * self._mean
         return np.where(self._tally.charges.visible, np.maximum(value, 0.0), 0.0)
 
+    def capped(self, cap: FloatArray) -> Capped:
+        """Return predictions of charges that are cut off at `cap`, (P,)."""
+        return Capped(self, cap)
+
     def costs(self) -> FloatArray:
         """Return predicted costs (P, K): known cells count as they are; NaN for a part that is never visible."""
         tally = self._tally
@@ -69,29 +74,63 @@ class Guide:
         Not in the middle of a race: which channels are completed there depends on the sample, and in the sample they look
         better than elsewhere.
         """
-        tally = self._tally
-        live = tally.known & ~self._screening.silent
-        complete = np.flatnonzero(tally.complete & live.any(axis=0)).tolist()
+        live = self._tally.known & ~self._screening.silent
+        self._complete = np.flatnonzero(self._tally.complete & live.any(axis=0)).tolist()
+        self._mean = self._mean_charge(np.inf)
+
+    def _mean_charge(self, cap: FloatArray | float) -> FloatArray:
+        """(N, P) mean charge, cut off at `cap`, of the channels that were complete when the images were measured."""
+        live = ~self._screening.silent[:, self._complete]
         total = np.zeros(self._mean.shape)
-        for k in complete:
-            total += np.where(live[:, k, None], tally.charges_of(k), 0.0)
-        self._mean = total / np.maximum(live[:, complete].sum(axis=1), 1)[:, None]
+        for column, k in enumerate(self._complete):
+            total += np.where(live[:, column, None], np.minimum(self._tally.charges_of(k), cap), 0.0)
+        mean: FloatArray = total / np.maximum(live.sum(axis=1), 1)[:, None]
+        return mean
 
     def learn(self) -> None:
         """Fit the coefficients to what is known by now."""
+        found = self._fitted(np.inf, self._mean)
+        if found is not None:
+            self._coefficients = found
+
+    def _fitted(self, cap: FloatArray | float, mean: FloatArray) -> FloatArray | None:
+        """Coefficients (P, 3) for charges cut off at `cap`; None where nothing is known."""
         tally, visible = self._tally, self._tally.charges.visible
         live = tally.known & ~self._screening.silent
         looked_at = live.any(axis=0)
         if not looked_at.any():
-            return
+            return None
         parts = visible.shape[1]
         gram, right = np.zeros((parts, 3, 3)), np.zeros((parts, 3))
         for k in np.flatnonzero(looked_at).tolist():
-            features = np.stack([np.ones(self._mean.shape), self._raw(k), self._mean], axis=-1)
+            features = np.stack([np.ones(mean.shape), np.minimum(self._raw(k), cap), mean], axis=-1)
             features *= (visible & live[:, k, None])[..., None]
             gram += np.einsum("npa,npb->pab", features, features)
-            right += np.einsum("npa,np->pa", features, tally.charges_of(k))
+            right += np.einsum("npa,np->pa", features, np.minimum(tally.charges_of(k), cap))
         # The smallest solution where the images do not determine the coefficients.
-        self._coefficients = np.stack(
+        return np.stack(
             [np.linalg.pinv(g, rcond=1e-10, hermitian=True) @ r for g, r in zip(gram, right, strict=True)]
         )
+
+
+class Capped:
+    """The same predictions for charges that are cut off: fitted anew, to cut charges, from cut features.
+
+    Parameters
+    ----------
+    guide: with the channels that :meth:`Guide.measure_images` took for its mean.
+    cap: (P,) the largest charge of each part.
+    """
+
+    def __init__(self, guide: Guide, cap: FloatArray) -> None:
+        self.cap = cap
+        self._guide = guide
+        self._mean = guide._mean_charge(cap)
+        found = guide._fitted(cap, self._mean)
+        self._coefficients = np.tile([0.0, 1.0, 0.0], (len(cap), 1)) if found is None else found
+
+    def charges(self, channel: int) -> FloatArray:
+        """Return predictions for one channel in all images, (N, P), between 0 and the cap; 0 where the part is not visible."""
+        constant, slope, level = self._coefficients.T
+        value = constant + slope * np.minimum(self._guide._raw(channel), self.cap) + level * self._mean
+        return np.where(self._guide._tally.charges.visible, np.clip(value, 0.0, self.cap), 0.0)

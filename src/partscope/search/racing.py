@@ -1,21 +1,21 @@
 """Racing: channels are compared on a growing random sample of the images, and dropped by a confidence bound.
 
-The bound is one-sided, on a channel's cost over *these* N images, a finite population that is sampled without replacement:
-the charges of the images that were looked at, plus what the guide predicts for the others times the ratio of the two in the
-sample (the ratio estimator of survey sampling), with Student's quantile. The guide knows the charges of the first complete
-channels in every image, so that the comparison is a paired one. A mean of plain differences was tried and lost winners more often
-than δ allows: squared distances are skewed, and a channel that hits its part everywhere had all its spread from the prediction.
+The bound is one-sided, on a channel's cost over *these* N images, a finite population that is sampled without replacement
+(:mod:`partscope.search.bounds`). The guide knows the charges of the first complete channels in every image, so that the comparison is a
+paired one. A mean of plain differences was tried and lost winners more often than δ allows: squared distances are skewed, and a
+channel that hits its part everywhere had all its spread from the prediction.
 
 A channel is dropped for a part if its lower bound lies above the *exact* cost of a complete channel. So the winner is lost only if
-its own bound fails at some look: the risk δ is shared by parts, ranks and looks, and the number of channels does not matter.
+its own bound fails at some look: the risk δ is shared by parts, ranks and looks, and the number of
+channels does not matter. The looks in the middle, at which most channels are decided, have larger shares.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from partscope.search.bounds import CAP, lower_bounds, ratio_estimate
 from partscope.search.exclusion import exclude, exclude_easy
 from partscope.search.guide import Guide
 from partscope.search.tally import SLACK, Tally
@@ -25,13 +25,16 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 #: Sizes of the sample at the looks: the first, the factor from one to the next, and the largest share of the images.
-FIRST_LOOK, GROWTH, LAST_LOOK = 6, 1.6, 0.8
+FIRST_LOOK, GROWTH, LAST_LOOK = 11, 1.3, 0.8
 
-#: Below so many images in a sample, no channel is dropped.
-FEWEST = 5
+#: How much of the risk goes to a look falls off like a Gaussian in the logarithm of its size, around this many images.
+MOST_DECIDED, WIDTH = 28, 0.8
+
+#: In how many images a channel is looked at once before the race, if they probably exclude it.
+EASY = 6
 
 #: The first champions are chosen among this many channels per part, on this many images.
-CANDIDATES, PLAY_OFF = 4, 16
+CANDIDATES, PLAY_OFF = 2, 12
 
 #: A channel is completed early, to lower a limit, if its estimate lies this many standard errors below it, from so many images.
 CAUTION, EARLY = 2.0, 20
@@ -48,6 +51,13 @@ def looks(images: int) -> list[int]:
         sizes.append(int(size))
         size *= GROWTH
     return sizes
+
+
+def shares(sizes: list[int]) -> FloatArray:
+    """Return the looks' shares of the risk; they add up to one, and depend on the sizes alone."""
+    weight = np.exp(-0.5 * (np.log(np.maximum(sizes, 1) / MOST_DECIDED) / WIDTH) ** 2)
+    share: FloatArray = weight / max(weight.sum(), 1e-300)
+    return share
 
 
 def sample_order(images: int, purpose: int = 0) -> IntArray:
@@ -74,16 +84,13 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
     images = len(tally.known)
     order = sample_order(images)
     sizes = looks(images)
-    level = delta / max(1, int(tally.shown.sum()) * tally.top * len(sizes))
-    # By the size of a sample; no quantile is small enough below the fewest.
-    quantile = np.full(max(images + 1, FEWEST), np.inf)
-    quantile[FEWEST:] = stats.t.ppf(1 - level, np.arange(FEWEST, images + 1) - 1)
+    levels = delta * shares(sizes) / max(1, int(tally.shown.sum()) * tally.top)
     find_champions(tally, guide)
-    exclude_easy(tally, guide, FIRST_LOOK)
+    exclude_easy(tally, guide, EASY)
     chosen = tally.known.copy()  # outside the population that is sampled from here on
     racing = tally.open()
     compared = 0
-    for size in sizes:
+    for size, level in zip(sizes, levels.tolist(), strict=True):
         if not racing.any():
             break
         sample = np.zeros(images, dtype=bool)
@@ -92,10 +99,14 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
         guide.learn()
         racing &= tally.open()
         compared += int(racing.sum())
-        estimate, error, count = estimates(tally, guide, racing, tally.known & ~chosen)
+        drawn = tally.known & ~chosen
+        estimate, error, count = estimates(tally, guide, racing, drawn)
         tally.finish(_challengers(tally, racing & (count >= EARLY), estimate + CAUTION * error))
-        lower = np.where(count < FEWEST, -np.inf, estimate - np.minimum(quantile[count], 1e9) * error)
-        racing &= tally.open() & (lower <= _limits(tally))
+        limits = _limits(tally)
+        # A limit of zero cannot be beaten by less, and caps nothing.
+        cap = np.where(limits > 0, CAP * limits, np.inf)[:, 0]
+        lower = lower_bounds(tally, guide.capped(cap), np.asarray(racing.any(axis=0)), drawn, level)
+        racing &= tally.open() & (lower <= limits)
     if racing.any():
         guide.learn()
         tally.finish(_leaders(np.where(racing, guide.costs(), np.inf), tally.top))
@@ -137,22 +148,11 @@ def estimates(
     count = np.zeros(pairs.shape, dtype=np.int64)
     visible, images = tally.charges.visible, np.maximum(tally.charges.images, 1)
     for k in np.flatnonzero(pairs.any(axis=0)).tolist():
-        expected = guide.charges(k)
-        here = drawn[:, k, None] & visible
-        there = ~tally.known[:, k, None] & visible
-        n, rest = here.sum(axis=0), there.sum(axis=0)
-        charge = np.where(here, tally.charges_of(k), 0.0)
-        guessed = np.where(here, expected, 0.0).sum(axis=0)
-        # Without a drawn image the guide's own level holds.
-        ratio = np.where(guessed > 0, charge.sum(axis=0) / np.where(guessed > 0, guessed, 1.0), 1.0)
-        residual = np.where(here, charge - ratio * expected, 0.0)
-        variance = np.square(residual).sum(axis=0) / np.maximum(n - 1, 1)
-        total = tally.sums[:, k] + ratio * np.where(there, expected, 0.0).sum(axis=0)
-        # The mean over `rest` unknown cells, predicted from n others of the same population.
-        spread = rest * np.sqrt(variance * (1 / np.maximum(n, 1) + 1 / np.maximum(rest, 1)))
-        estimate[:, k] = np.where(pairs[:, k], total / images, 0.0)
+        here, there = drawn[:, k, None] & visible, ~tally.known[:, k, None] & visible
+        rest, spread = ratio_estimate(tally.charges_of(k), guide.charges(k), here, there)
+        estimate[:, k] = np.where(pairs[:, k], (tally.sums[:, k] + rest) / images, 0.0)
         error[:, k] = np.where(pairs[:, k], spread / images, 0.0)
-        count[:, k] = np.where(pairs[:, k], n, 0)
+        count[:, k] = np.where(pairs[:, k], here.sum(axis=0), 0)
     return estimate, error, count
 
 
