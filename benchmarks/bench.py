@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = results / "bench.json"
     done = json.loads(path.read_text(encoding="utf-8")).get("done", {}) if path.exists() else {}
     about = environment(data)
+    del about["machine"]["threads"]  # each part sets its own
     rows: list[Row] = []
     for part in PARTS:
         if given.only is None or part.name in given.only:

@@ -250,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "--deltas",
         type=float,
         nargs="+",
-        default=[0.1, 0.05],
+        default=[0.2, 0.1, 0.05],
         help="risks of the races; the first has the limit",
     )
     parser.add_argument("--timed", type=int, default=8, help="images on which the steps are timed")
