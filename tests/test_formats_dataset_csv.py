@@ -66,6 +66,27 @@ def test_a_table_of_a_spreadsheet_or_of_pandas(pictures: Path) -> None:
         assert read.visible.tolist() == [[True, False]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;part;x;y;visible\r\na.png;beak;1,5;2;TRUE\r\n",
+        "image;part;x;y\na.png;beak;1.5;2,0\n",
+        "image\tpart\tx\ty\na.png\tbeak\t1.5\t2\n",
+        '"image";"part";"x";"y"\n"a.png";"beak";"1,5";"2"\n',
+    ],
+)
+def test_semicolons_and_tabs_may_stand_for_commas(pictures: Path, text: str) -> None:
+    read = load_dataset("auto", write(pictures, text))
+    assert read.points[0][0].tolist() == [1.5, 2.0]
+
+
+def test_a_box_between_semicolons_may_have_decimal_commas(pictures: Path) -> None:
+    header = "image;part;x;y;box_x;box_y;box_width;box_height"
+    read = load_dataset("auto", write(pictures, f"{header}\na.png;a,b;1;2;0,5;0,5;4,5;5\n"))
+    assert read.parts == ("a,b",)
+    assert read[0].box == (0.5, 0.5, 4.5, 5.0)
+
+
 HEADER = "image,part,x,y,visible"
 BAD = {
     "visible without place": (f"{HEADER}\na.png,beak,NaN,NaN,1\n", AnnotationError, "line 2: .*not finite"),

@@ -2,7 +2,8 @@
 
 The columns `image,part,x,y,visible` in any order, one row per object and part. `visible` is 1 or 0 (or TRUE or FALSE) and may be
 missing: then a part with a position, neither empty nor NaN, is visible. `x` and `y` are whatever where it is 0. Blanks behind a
-comma are none of what follows, unless in quotes. A part without a row is not visible,
+comma are none of what follows, unless in quotes. Semicolons or tabs may stand for the commas, as spreadsheets write them; between
+semicolons a number may have a decimal comma. A part without a row is not visible,
 which is counted. Further columns are optional and the same in all rows of an object: `instance` (tells the objects of one
 image apart), `class`, `split`, and `box_x,box_y,box_width,box_height`. Others are left alone, with a note.
 
@@ -29,14 +30,22 @@ from partscope.formats.writing import Written, named
 NEEDED = ("image", "part", "x", "y")
 #: As people, spreadsheets and pandas write it.
 _VISIBLE = {"1": True, "0": False, "true": True, "false": False, "1.0": True, "0.0": False}
+#: What may stand between columns, and the columns that are numbers.
+DELIMITERS = (",", ";", "\t")
+_NUMBERS = ("x", "y", *BOX_COLUMNS)
 OPTIONAL = ("visible", "instance", "class", "split", *BOX_COLUMNS)
 
 
 def _recognise(path: Path) -> bool:
     if path.suffix.lower() != ".csv":
         return False
-    first = beginning(path).split("\n", 1)[0].strip("\r")
-    return set(NEEDED) <= {name.strip(' "') for name in first.split(",")}
+    return any(_has_needed(beginning(path), delimiter) for delimiter in DELIMITERS)
+
+
+def _has_needed(text: str, delimiter: str) -> bool:
+    """Whether the first line names the columns that must be there, with this between them."""
+    first = text.split("\n", 1)[0].strip("\r")
+    return set(NEEDED) <= {name.strip(' "') for name in first.split(delimiter)}
 
 
 @reader("csv", looks_for="a .csv file with the columns image,part,x,y,visible", recognise=_recognise)
@@ -95,8 +104,10 @@ def read_csv(
 
 
 def _rows(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, str]]]:
+    text = read_text(path, "surrogateescape")
+    delimiter = next((sign for sign in DELIMITERS if _has_needed(text, sign)), ",")
     rows = csv.reader(
-        io.StringIO(read_text(path, "surrogateescape"), newline=""), strict=True, skipinitialspace=True
+        io.StringIO(text, newline=""), strict=True, skipinitialspace=delimiter != "\t", delimiter=delimiter
     )
     try:
         header = [name.strip() for name in next(rows)]
@@ -123,7 +134,10 @@ def _rows(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, str]]]:
             for name in header:
                 if name not in (*NEEDED, *OPTIONAL):
                     notes.add(f"the column {name!r} was not read ({{}} rows).", quiet=True)
-            yield where, dict(zip(header, row, strict=True))
+            values = dict(zip(header, row, strict=True))
+            if delimiter == ";":
+                values |= {name: values[name].replace(",", ".") for name in _NUMBERS if name in values}
+            yield where, values
     except csv.Error as error:
         raise AnnotationError(
             f"{path}, line {rows.line_num}: this is not valid CSV ({error}); correct it."
