@@ -248,7 +248,7 @@ class _Builder:
         written = [name, separated]
         written += [unicodedata.normalize(form, text) for text in (name, separated) for form in _FORMS]
         for other in map(relative_name, dict.fromkeys(written)):
-            if (self.base / other).is_file():
+            if os.path.isfile(self.base / other):
                 return other, self.base / other
         return name, self.base / name
 
