@@ -1,6 +1,6 @@
 """Run the benchmarks of speed, each in a process of its own, and put their ratios into one table (`make bench`).
 
-    python benchmarks/bench.py [--data CUB_FOLDER] [--quick] [--again] [--everything]
+    python benchmarks/bench.py [--data CUB_FOLDER] [--quick] [--again] [--everything] [--read]
 
 A part that is done with these versions, on this data and machine, is not run again unless --again. Long parts are read from their
 JSON unless --everything. `results/bench.json` and the figure `docs/figures/bench.png` are written after every part. --quick takes
@@ -56,7 +56,7 @@ PARTS = (
     Part("search", long=True, needs_photographs=True, quick=("--limit", "24", "--draws", "2")),
     Part("locate_cost", photographs=True, quick=("--images", "4", "--repeats", "2")),
     Part("growth", quick=("--repeats", "1")),
-    Part("workers", option="--out", quick=("--images", "24", "--repeats", "1")),
+    Part("workers", option="--out", quick=("--only", "memory")),
 )
 
 
@@ -68,6 +68,7 @@ class Options:
     quick: bool = False
     again: bool = False
     everything: bool = False
+    read: bool = False
     results: Path = RESULTS
 
 
@@ -108,7 +109,9 @@ def run(part: Part, done: dict[str, Any], about: Row, options: Options) -> list[
     if earlier and earlier["about"] == about and not options.again:
         return [{**row, "source": "an earlier run, same versions"} for row in earlier["rows"]]
     source = "this run"
-    if not (HERE / f"{part.name}.py").exists():
+    if options.read:
+        source = "from its JSON"
+    elif not (HERE / f"{part.name}.py").exists():
         source = "no script"
     elif part.long and not options.everything:
         source = "from its JSON (long; --everything runs it)"
@@ -158,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder in the CUB layout; the variable PARTSCOPE_CUB by default, drawn birds without either",
     )
     parser.add_argument("--again", action="store_true", help="run parts that are done with these versions")
+    parser.add_argument("--read", action="store_true", help="run nothing that is not done: read its JSON")
     parser.add_argument("--everything", action="store_true", help="run the long parts as well")
     parser.add_argument(
         "--quick", action="store_true", help="few repeats, into --results, which keeps committed figures"
@@ -167,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     results = given.results or (Path("bench-quick") if given.quick else RESULTS)
     data = Path(given.data) if given.data else None
-    options = Options(data, given.quick, given.again, given.everything, results)
+    options = Options(data, given.quick, given.again, given.everything, given.read, results)
     path = results / "bench.json"
     done = json.loads(path.read_text(encoding="utf-8")).get("done", {}) if path.exists() else {}
     about = environment(data)

@@ -1,9 +1,7 @@
 """Two workers against one, and the memory of a scan: does the engine scale, and does a scan stay small?
 
 Throughput: gradient maps of 16 channels with the mixture, the scan of discovery, and forward-only centres of all channels, of drawn
-birds on Ray workers of one thread each, on this machine. Forward-only passes are so short that decoding counts: a worker's thread
-that decodes ahead, and the driver, want processors of their own, which two cores do not have, so that row has no limit. The time is
-that between the first finished block and the last, so that starting processes, which costs the same for any number of images,
+birds on Ray workers of one thread each, on this machine. The time is that between the first finished block and the last, so that starting processes, which costs the same for any number of images,
 is not in it. One and two workers alternate. Memory: the largest resident set of a process that scans n and 10 n images, in a
 process of its own each.
 
@@ -38,6 +36,8 @@ RESULTS = Path(__file__).parent / "results" / "workers.json"
 #: Its passes are short, so that the engine's own cost shows most.
 SPEC = CentreSpec(centre="centroid", quantile=0.0, maps="activation")
 CHANNELS = 16
+#: Blocks that a measurement of throughput needs at least.
+FEWEST = 30
 FASTER, SAME = 1.7, 0.05
 
 
@@ -57,6 +57,11 @@ class Timed:
 def images_per_second(data: Path, workers: int, maps: str) -> float:
     """Images per second of a scan, from the first finished round of all workers to the last block."""
     dataset = load_dataset("cub", data)
+    if len(dataset) < FEWEST * BLOCK:
+        # Ray hands finished blocks on in bursts: of a few, all arrive at once, and the time between them says nothing.
+        raise SystemExit(
+            f"throughput needs at least {FEWEST * BLOCK} images, not {len(dataset)}; raise --images."
+        )
     with make_engine("ray", workers=workers, threads=1) as engine:
         timed = Timed(engine)
         backbone = partscope.get_backbone()
@@ -101,9 +106,9 @@ def throughput(folder: Path, images: int, repeats: int, maps: str) -> dict[str, 
         "name": f"two workers against one, throughput of a scan of {maps}s",
         "ratio": round(ratio, 2),
         "range": [round(min(ratios), 2), round(max(ratios), 2)],
-        "must": FASTER if maps == "gradient" else None,
+        "must": FASTER,
         # Where there is one core alone, nothing can be said.
-        "met": ratio >= FASTER if cores >= 2 and maps == "gradient" else None,
+        "met": ratio >= FASTER if cores >= 2 else None,
         "images": images,
         "images per second": {str(n): [round(v, 2) for v in values] for n, values in speeds.items()},
     }
@@ -134,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", choices=["throughput", "memory"])
     parser.add_argument(
-        "--images", type=int, help="images of a scan; 64 and 240 for throughput, 24 (and 240) for memory"
+        "--images", type=int, help="images of a scan; 240 for throughput, 24 (and 240) for memory"
     )
     parser.add_argument("--repeats", type=int, default=3, help="pairs of runs for throughput")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -149,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.only != "throughput":
             made.append(memory(Path(folder), options.images or 24))
         if options.only != "memory":
-            made.append(throughput(Path(folder), options.images or 64, options.repeats, "gradient"))
+            made.append(throughput(Path(folder), options.images or 240, options.repeats, "gradient"))
             made.append(throughput(Path(folder), options.images or 240, options.repeats, "activation"))
     kept = [row for row in rows if row["name"] not in {new["name"] for new in made}]
     rows = sorted([*kept, *made], key=lambda row: str(row["name"]))

@@ -85,6 +85,14 @@ def test_data_and_quick_options_reach_the_part(bench, tmp_path):
     assert row["name"] == "p: None None"
 
 
+def test_files_can_be_read_without_running_anything(bench, tmp_path):
+    (tmp_path / "p.py").write_text("raise SystemExit('must not run')")
+    (bench.RESULTS / "p.json").write_text('{"rows": [{"name": "a", "ratio": 2, "must": 3, "met": false}]}')
+    done = {}
+    (row,) = bench.run(bench.Part("p"), done, {}, options(bench, read=True))
+    assert (row["ratio"], row["met"], row["source"], done) == (2, False, "from its JSON", {})
+
+
 def test_a_part_on_photographs_needs_them(bench, tmp_path):
     (tmp_path / "p.py").write_text("raise SystemExit('must not run')")
     part = bench.Part("p", needs_photographs=True)
