@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -41,7 +39,7 @@ from partscope.maps import gradient_maps
 from partscope.scan import scan
 from partscope.synthetic import write_synthetic_birds
 from record import environment, write_json
-from resident import peak_mebibytes
+from resident import peak_mebibytes, peak_of
 from timing import interleaved, machine_load, print_table
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"
@@ -106,13 +104,7 @@ def growth(axis: str, data: PartDataset, network: str, repeats: int) -> dict[str
 def peak_memory(data: Path, network: str, setting: Mapping[str, int]) -> float:
     """Largest resident set, in MiB, of a process that runs one scan."""
     words = [str(setting[name]) for name in FIXED]
-    run = subprocess.run(
-        [sys.executable, __file__, "--network", network, "--scan", str(data), *words],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(run.stdout)
+    return peak_of(__file__, "--network", network, "--scan", str(data), *words)
 
 
 def report_memory(data: Path, network: str, setting: Sequence[int]) -> None:

@@ -1,7 +1,9 @@
-"""The largest resident set of this process."""
+"""The largest resident set of a process."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 
@@ -16,7 +18,12 @@ def peak_mebibytes() -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     import resource
-    import sys
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 2**20 if sys.platform == "darwin" else most / 1024
+
+
+def peak_of(script: str, *words: str) -> float:
+    """Largest resident set, in MiB, of a process of its own, which runs a script that ends by printing its own."""
+    run = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=True)
+    return float(run.stdout)

@@ -35,6 +35,7 @@ from partscope.backbones import Backbone, get_backbone
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset
 from partscope.images import load_image
+from partscope.maps import _FEW as FEW
 from partscope.scan import Scan, scan
 from partscope.search import RecordedCells, Screening, fewest_maps, screen, search_cells, silent_channels
 from partscope.search.charges import Charges
@@ -45,8 +46,6 @@ from record import environment, write_json
 BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
 RACING_MUST, RACING_MOONSHOT, RACING_SAME = 8.0, 20.0, 0.95
 BOUNDED_MUST, BOUNDED_MOONSHOT = 0.8, 0.95
-#: Below so many channels of an image, gradients are asked of autograd.
-FEW = 4
 Centres = NDArray[np.float32]
 Positions = NDArray[np.int64]
 

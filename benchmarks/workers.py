@@ -15,8 +15,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +28,7 @@ from partscope.formats import load_dataset
 from partscope.scan import BLOCK, scan
 from partscope.synthetic import write_synthetic_birds
 from record import environment, write_json
-from resident import peak_mebibytes
+from resident import peak_mebibytes, peak_of
 
 RESULTS = Path(__file__).parent / "results" / "workers.json"
 #: Its passes are short, so that the engine's own cost shows most.
@@ -70,14 +68,6 @@ def images_per_second(data: Path, workers: int, maps: str) -> float:
         scan(dataset, backbone, [spec], channels=channels, engine=timed)
     times = timed.finished[workers - 1 :]
     return (len(times) - 1) * BLOCK / (times[-1] - times[0])
-
-
-def peak_memory(data: Path) -> float:
-    """Largest resident set of a process of its own that scans a folder's images, in MiB."""
-    run = subprocess.run(
-        [sys.executable, __file__, "--scan", str(data)], capture_output=True, text=True, check=True
-    )
-    return float(run.stdout)
 
 
 def scan_and_report(data: Path) -> None:
@@ -120,7 +110,7 @@ def memory(folder: Path, images: int) -> dict[str, Any]:
         data = folder / f"birds-{count}"
         if not data.exists():
             write_synthetic_birds(data, images=count, classes=2)
-        peaks.append(peak_memory(data))
+        peaks.append(peak_of(__file__, "--scan", str(data)))
         print(f"{count} images: {peaks[-1]:.0f} MiB", flush=True)
     ratio = peaks[1] / peaks[0]
     return {

@@ -9,6 +9,7 @@ import numpy as np
 from partscope.dataset import PartDataset, Sample
 from partscope.search import RecordedCells, Screening
 from partscope.search.charges import Charges
+from partscope.search.guide import Guide
 from partscope.search.tally import Tally
 
 PARTS = ("beak", "tail", "crest")
@@ -79,3 +80,20 @@ def tally_of(
     data: PartDataset, centres: np.ndarray, screening: Screening, rule: str = "squared", top: int = 1
 ) -> Tally:
     return Tally(RecordedCells(centres), Charges(data, rule), screening.silent, top)
+
+
+def sampled(
+    seed: int, data: PartDataset, centres: np.ndarray, images: list[int]
+) -> tuple[Tally, Guide, np.ndarray]:
+    """A search that knows channel 0 and a sample of images of all others; the last is (N, K), the cells of the sample."""
+    screening = screened(seed, centres, known=0.0)
+    tally = tally_of(data, centres, screening)
+    guide = Guide(screening, tally)
+    tally.finish(np.arange(centres.shape[1]) == 0)
+    guide.measure_images()
+    guide.learn()
+    before = tally.known.copy()
+    sample = np.zeros(centres.shape[:2], dtype=bool)
+    sample[images] = True
+    tally.look(sample)
+    return tally, guide, tally.known & ~before

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from centre_tables import NotedCells, marked, screened, table, tally_of
+from centre_tables import NotedCells, marked, sampled, screened, table, tally_of
 from partscope.errors import DatasetError, OptionError
 from partscope.search import RecordedCells, Screening, fewest_maps, search_cells
+from partscope.search.bounds import estimates
 from partscope.search.charges import Charges
 from partscope.search.guide import Guide
-from partscope.search.racing import estimates, looks, sample_order, shares
+from partscope.search.racing import looks, sample_order, shares
 from partscope.selection import NORMALISERS, RULES, rank_channels
 
 FEW = settings(max_examples=25)
@@ -144,17 +145,7 @@ def test_looks_grow_to_most_of_the_images() -> None:
 def test_estimates_are_those_of_a_ratio_estimator_written_out() -> None:
     data = marked(5, 30)
     centres = table(5, data, 8)
-    screening = screened(5, centres, known=0.0)
-    tally = tally_of(data, centres, screening)
-    guide = Guide(screening, tally)
-    tally.finish(np.arange(8) == 0)
-    guide.measure_images()
-    guide.learn()
-    before = tally.known.copy()
-    sample = np.zeros((30, 8), dtype=bool)
-    sample[[3, 8, 11, 20, 21, 28]] = True
-    tally.look(sample)
-    drawn = tally.known & ~before
+    tally, guide, drawn = sampled(5, data, centres, [3, 8, 11, 20, 21, 28])
     estimate, error, count = estimates(tally, guide, np.ones((3, 8), dtype=bool), drawn)
     charges = Charges(data)
     for p, k in itertools.product(range(3), range(1, 8)):

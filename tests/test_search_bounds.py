@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special, stats
 
-from centre_tables import marked, screened, table, tally_of
+from centre_tables import marked, sampled, screened, table, tally_of
 from partscope.search.bounds import CAP, lower_bounds, moderated, prior_of_variances, ratio_estimate
 from partscope.search.charges import Charges
-from partscope.search.guide import Guide
+from partscope.search.guide import Capped, Guide
 
 
 def test_the_prior_of_drawn_variances_is_found() -> None:
@@ -53,19 +53,9 @@ def test_moderated_errors_lie_between_their_own_and_the_common_one() -> None:
 def test_a_bound_written_out() -> None:
     data = marked(5, 40)
     centres = table(5, data, 6)
-    screening = screened(5, centres, known=0.0)
-    tally = tally_of(data, centres, screening)
-    guide = Guide(screening, tally)
-    tally.finish(np.arange(6) == 0)
-    guide.measure_images()
-    guide.learn()
-    before = tally.known.copy()
-    sample = np.zeros((40, 6), dtype=bool)
-    sample[[3, 8, 11, 20, 21, 28, 30, 35]] = True
-    tally.look(sample)
-    drawn = tally.known & ~before
+    tally, guide, drawn = sampled(5, data, centres, [3, 8, 11, 20, 21, 28, 30, 35])
     limits = tally.limits(tally.bounds())
-    capped = guide.capped(CAP * limits)
+    capped = Capped(guide, CAP * limits)
     lower = lower_bounds(tally, capped, np.ones(6, dtype=bool), drawn, 0.01)
     charges = Charges(data)
     shown, cap = data.visible[:, 1], CAP * limits[1]
@@ -114,5 +104,5 @@ def test_without_a_sample_there_is_no_bound() -> None:
     guide = Guide(screening, tally)
     guide.measure_images()
     nothing = np.zeros((20, 4), dtype=bool)
-    lower = lower_bounds(tally, guide.capped(np.full(3, np.inf)), np.ones(4, dtype=bool), nothing, 0.05)
+    lower = lower_bounds(tally, Capped(guide, np.full(3, np.inf)), np.ones(4, dtype=bool), nothing, 0.05)
     assert (lower == -np.inf).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,11 +105,7 @@ def linearise(output: Tensor, image: Tensor) -> Linearised | None:
 
 def before_pooling(steps: list[Step]) -> list[Step]:
     """Multiply before a gradient goes back through a max pooling where a scale follows it: the maps are smaller there."""
-    givers: dict[_Key, int] = {}
-    for step in steps:
-        for key in step.gives:
-            if key is not None:
-                givers[key] = givers.get(key, 0) + 1
+    givers = _givers(steps)
     ordered = list(steps)
     for pooling_step in steps:
         if not isinstance(pooling_step.operation, Pooled):
@@ -131,11 +128,7 @@ def before_pooling(steps: list[Step]) -> list[Step]:
 def folded(steps: list[Step]) -> list[Step]:
     """Join steps: scales that follow one another, and scales per channel into the convolution behind them."""
     takers: dict[_Key, int] = {step.takes[0]: i for i, step in enumerate(steps) if len(step.takes) == 1}
-    givers: dict[_Key, int] = {}
-    for step in steps:
-        for key in step.gives:
-            if key is not None:
-                givers[key] = givers.get(key, 0) + 1
+    givers = _givers(steps)
     dropped = set()
     for i, step in enumerate(steps):
         if not isinstance(step.operation, Scale):
@@ -157,6 +150,11 @@ def folded(steps: list[Step]) -> list[Step]:
         takers[step.takes[0]] = steps.index(follower)
         dropped.add(i)
     return [step for i, step in enumerate(steps) if i not in dropped]
+
+
+def _givers(steps: list[Step]) -> Counter[_Key]:
+    """How many steps give a gradient of each value."""
+    return Counter(key for step in steps for key in step.gives if key is not None)
 
 
 def _wanted(step: Step) -> list[tuple[Tensor, _Key]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from partscope.search.guide import Capped
+from partscope.search.guide import Capped, Guide
 from partscope.search.tally import Tally
 
 FloatArray = NDArray[np.float64]
@@ -45,21 +45,37 @@ def lower_bounds(
     drawn: (N, K) the known cells that were drawn at random among those that are not known otherwise.
     level: of each bound alone.
     """
-    shape = (len(tally.charges.images), tally.known.shape[1])
-    total, spread = np.zeros(shape), np.zeros(shape)
-    count = np.zeros(shape, dtype=np.int64)
-    visible, images = tally.charges.visible, np.maximum(tally.charges.images, 1)[:, None]
-    for k in np.flatnonzero(channels).tolist():
-        here, there = drawn[:, k, None] & visible, ~tally.known[:, k, None] & visible
-        charge = np.minimum(tally.charges_of(k), guide.cap)
-        rest, error = ratio_estimate(charge, guide.charges(k), here, there)
-        total[:, k], spread[:, k], count[:, k] = tally.sums[:, k] + rest, error, here.sum(axis=0)
-    estimate, error = total / images, spread / images
+    pairs = np.broadcast_to(channels, (len(guide.cap), len(channels)))
+    estimate, error, count = estimates(tally, guide, pairs, drawn)
     enough = (count >= FEWEST) & (estimate > 0)
     error, freedom = moderated(estimate, error, count, enough)
     quantile = stats.t.ppf(1 - level, np.maximum(freedom, 1.0))
     lower: FloatArray = np.where(enough, estimate - np.minimum(quantile, 1e9) * error, -np.inf)
     return lower
+
+
+def estimates(
+    tally: Tally, guide: Guide | Capped, pairs: BoolArray, drawn: BoolArray
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Return estimated costs, their standard errors, and the sizes of the samples, each (P, K); 0 where not wanted.
+
+    Parameters
+    ----------
+    guide: predictions; those of capped charges are compared with capped charges. What is known counts in full.
+    pairs: (P, K) which are wanted.
+    drawn: (N, K) the known cells that were drawn at random among those that are not known otherwise.
+    """
+    estimate, error = np.zeros(pairs.shape), np.zeros(pairs.shape)
+    count = np.zeros(pairs.shape, dtype=np.int64)
+    visible, images = tally.charges.visible, np.maximum(tally.charges.images, 1)
+    for k in np.flatnonzero(pairs.any(axis=0)).tolist():
+        here, there = drawn[:, k, None] & visible, ~tally.known[:, k, None] & visible
+        charge = np.minimum(tally.charges_of(k), guide.cap)
+        rest, spread = ratio_estimate(charge, guide.charges(k), here, there)
+        estimate[:, k] = np.where(pairs[:, k], (tally.sums[:, k] + rest) / images, 0.0)
+        error[:, k] = np.where(pairs[:, k], spread / images, 0.0)
+        count[:, k] = np.where(pairs[:, k], here.sum(axis=0), 0)
+    return estimate, error, count
 
 
 def ratio_estimate(

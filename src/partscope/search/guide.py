@@ -34,7 +34,9 @@ class Guide:
         self._screening = screening
         self._tally = tally
         images, parts = len(screening.silent), len(tally.charges.images)
-        self._coefficients = np.tile([0.0, 1.0, 0.0], (parts, 1))
+        #: (P,) charges are not cut off.
+        self.cap: FloatArray = np.full(parts, np.inf)
+        self._coefficients = _untaught(parts)
         self._mean: FloatArray = np.zeros((images, parts))
         self._complete: list[int] = []
         self._kept: dict[int, FloatArray] = {}
@@ -51,13 +53,15 @@ class Guide:
 
     def charges(self, channel: int) -> FloatArray:
         """Return predictions for one channel in all images, (N, P), not negative; 0 where the part is not visible."""
-        constant, slope, level = self._coefficients.T
-        value = constant + slope * self._raw(channel) + level * self._mean
-        return np.where(self._tally.charges.visible, np.maximum(value, 0.0), 0.0)
+        return self._predicted(channel, self._coefficients, self.cap, self._mean)
 
-    def capped(self, cap: FloatArray) -> Capped:
-        """Return predictions of charges that are cut off at `cap`, (P,)."""
-        return Capped(self, cap)
+    def _predicted(
+        self, channel: int, coefficients: FloatArray, cap: FloatArray, mean: FloatArray
+    ) -> FloatArray:
+        """Predictions (N, P) between 0 and `cap`, by coefficients that :meth:`_fitted` found with the same cap and mean."""
+        constant, slope, level = coefficients.T
+        value = constant + slope * np.minimum(self._raw(channel), cap) + level * mean
+        return np.where(self._tally.charges.visible, np.clip(value, 0.0, cap), 0.0)
 
     def costs(self) -> FloatArray:
         """Return predicted costs (P, K): known cells count as they are; NaN for a part that is never visible."""
@@ -76,9 +80,9 @@ class Guide:
         """
         live = self._tally.known & ~self._screening.silent
         self._complete = np.flatnonzero(self._tally.complete & live.any(axis=0)).tolist()
-        self._mean = self._mean_charge(np.inf)
+        self._mean = self._mean_charge(self.cap)
 
-    def _mean_charge(self, cap: FloatArray | float) -> FloatArray:
+    def _mean_charge(self, cap: FloatArray) -> FloatArray:
         """(N, P) mean charge, cut off at `cap`, of the channels that were complete when the images were measured."""
         live = ~self._screening.silent[:, self._complete]
         total = np.zeros(self._mean.shape)
@@ -89,11 +93,11 @@ class Guide:
 
     def learn(self) -> None:
         """Fit the coefficients to what is known by now."""
-        found = self._fitted(np.inf, self._mean)
+        found = self._fitted(self.cap, self._mean)
         if found is not None:
             self._coefficients = found
 
-    def _fitted(self, cap: FloatArray | float, mean: FloatArray) -> FloatArray | None:
+    def _fitted(self, cap: FloatArray, mean: FloatArray) -> FloatArray | None:
         """Coefficients (P, 3) for charges cut off at `cap`; None where nothing is known."""
         tally, visible = self._tally, self._tally.charges.visible
         live = tally.known & ~self._screening.silent
@@ -127,10 +131,13 @@ class Capped:
         self._guide = guide
         self._mean = guide._mean_charge(cap)
         found = guide._fitted(cap, self._mean)
-        self._coefficients = np.tile([0.0, 1.0, 0.0], (len(cap), 1)) if found is None else found
+        self._coefficients = _untaught(len(cap)) if found is None else found
 
     def charges(self, channel: int) -> FloatArray:
         """Return predictions for one channel in all images, (N, P), between 0 and the cap; 0 where the part is not visible."""
-        constant, slope, level = self._coefficients.T
-        value = constant + slope * np.minimum(self._guide._raw(channel), self.cap) + level * self._mean
-        return np.where(self._guide._tally.charges.visible, np.clip(value, 0.0, self.cap), 0.0)
+        return self._guide._predicted(channel, self._coefficients, self.cap, self._mean)
+
+
+def _untaught(parts: int) -> FloatArray:
+    """Coefficients (P, 3) where nothing is known: the charge of the activation's centroid itself."""
+    return np.tile([0.0, 1.0, 0.0], (parts, 1))

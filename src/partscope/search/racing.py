@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from partscope.search.bounds import CAP, lower_bounds, ratio_estimate
+from partscope.search.bounds import CAP, estimates, lower_bounds
 from partscope.search.exclusion import exclude, exclude_easy
-from partscope.search.guide import Guide
+from partscope.search.guide import Capped, Guide
 from partscope.search.tally import SLACK, Tally
 
 FloatArray = NDArray[np.float64]
@@ -105,7 +105,7 @@ def race(tally: Tally, guide: Guide, delta: float) -> int:
         limits = _limits(tally)
         # A limit of zero cannot be beaten by less, and caps nothing.
         cap = np.where(limits > 0, CAP * limits, np.inf)[:, 0]
-        lower = lower_bounds(tally, guide.capped(cap), np.asarray(racing.any(axis=0)), drawn, level)
+        lower = lower_bounds(tally, Capped(guide, cap), np.asarray(racing.any(axis=0)), drawn, level)
         racing &= tally.open() & (lower <= limits)
     if racing.any():
         guide.learn()
@@ -132,28 +132,6 @@ def find_champions(tally: Tally, guide: Guide) -> None:
     tally.finish(_leaders(np.where(pairs, estimate, np.inf), tally.top))
     guide.measure_images()
     guide.learn()
-
-
-def estimates(
-    tally: Tally, guide: Guide, pairs: BoolArray, drawn: BoolArray
-) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return estimated costs, their standard errors, and the sizes of the samples, each (P, K); 0 where not wanted.
-
-    Parameters
-    ----------
-    pairs: (P, K) which are wanted.
-    drawn: (N, K) the known cells that were drawn at random among those that are not known otherwise.
-    """
-    estimate, error = np.zeros(pairs.shape), np.zeros(pairs.shape)
-    count = np.zeros(pairs.shape, dtype=np.int64)
-    visible, images = tally.charges.visible, np.maximum(tally.charges.images, 1)
-    for k in np.flatnonzero(pairs.any(axis=0)).tolist():
-        here, there = drawn[:, k, None] & visible, ~tally.known[:, k, None] & visible
-        rest, spread = ratio_estimate(tally.charges_of(k), guide.charges(k), here, there)
-        estimate[:, k] = np.where(pairs[:, k], (tally.sums[:, k] + rest) / images, 0.0)
-        error[:, k] = np.where(pairs[:, k], spread / images, 0.0)
-        count[:, k] = np.where(pairs[:, k], here.sum(axis=0), 0)
-    return estimate, error, count
 
 
 def _limits(tally: Tally) -> FloatArray:

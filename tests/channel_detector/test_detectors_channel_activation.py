@@ -12,7 +12,7 @@ from PIL import ImageOps
 
 import partscope.maps
 from colour_network import ANY, RED, SIDE, WHITE, YELLOW, colours
-from drawn import PARTS, drawn_dataset
+from drawn import PARTS
 from partscope.backbones import Backbone
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.channel_maps import UPSAMPLING
@@ -24,16 +24,6 @@ from partscope.explanation import explain
 from partscope.images import load_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*will never be found")
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
-
-
-@pytest.fixture(scope="module")
-def test(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("test"), 6, seed=9)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import torch
 import partscope.maps
 import partscope.scan
 from colour_network import DEAD, colours, quick
-from drawn import drawn_dataset
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
 from partscope.detectors import ChannelDetector, PartDetector
@@ -22,16 +21,6 @@ from partscope.selection import rank_channels
 from partscope.shortlist import shortlist_channels
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*will never be found")
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
-
-
-@pytest.fixture(scope="module")
-def test(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("test"), 6, seed=9)
 
 
 def test_a_large_shortlist_is_the_exhaustive_search(train: PartDataset, test: PartDataset) -> None:

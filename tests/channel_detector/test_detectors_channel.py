@@ -17,7 +17,7 @@ from torch import nn
 import partscope.maps
 import partscope.scan
 from colour_network import RED, SIDE, WHITE, YELLOW, colours, quick
-from drawn import PARTS, drawn_dataset
+from drawn import PARTS
 from partscope.centres import concentration, find_centres
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset
@@ -29,21 +29,6 @@ from partscope.selection import rank_channels
 from partscope.synthetic import write_synthetic_birds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*will never be found")
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
-
-
-@pytest.fixture(scope="module")
-def test(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("test"), 6, seed=9)
-
-
-@pytest.fixture(scope="module")
-def detector(train: PartDataset) -> ChannelDetector:
-    return ChannelDetector(colours()).fit(train)
 
 
 # -- fit and predict ----------------------------------------------------------------------------------------------------------------

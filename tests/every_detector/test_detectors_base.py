@@ -8,27 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from drawn import PARTS, drawn_dataset
-from light_detectors import LIGHT
 from partscope.dataset import PartDataset, Sample
 from partscope.detectors import PartDetector, PriorDetector, TransferDetector
 from partscope.detectors.located import Located
 from partscope.errors import DatasetError, ImageError, OptionError, PartscopeWarning
 from partscope.evaluation import evaluate
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    # `left eye` and `right eye` are each seen from one side only, so all five parts occur.
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 8)
-
-
-@pytest.fixture(params=LIGHT, ids=repr)
-def detector(request: pytest.FixtureRequest) -> PartDetector:
-    return clone(request.param)  # type: ignore[no-any-return]
 
 
 # -- fit ------------------------------------------------------------------------------------------------------------

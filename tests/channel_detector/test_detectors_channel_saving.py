@@ -13,7 +13,6 @@ from sklearn.base import clone
 from torch import nn
 
 from colour_network import colour_network, colours, quick
-from drawn import drawn_dataset
 from partscope.backbones import NETWORKS, Backbone, Preprocessing
 from partscope.backbones.registry import NetworkEntry
 from partscope.dataset import PartDataset
@@ -21,21 +20,6 @@ from partscope.detectors import ChannelDetector, PartDetector
 from partscope.errors import BackboneError, ModelFileError, PartscopeWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*will never be found")
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
-
-
-@pytest.fixture(scope="module")
-def test(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("test"), 6, seed=9)
-
-
-@pytest.fixture(scope="module")
-def detector(train: PartDataset) -> ChannelDetector:
-    return ChannelDetector(colours()).fit(train)
 
 
 def test_an_own_network_is_not_saved_and_its_content_is_checked(

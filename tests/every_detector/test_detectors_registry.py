@@ -7,7 +7,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from drawn import drawn_dataset
 from partscope.dataset import PartDataset
 from partscope.detectors import (
     PartDetector,
@@ -19,12 +18,6 @@ from partscope.detectors import (
 )
 from partscope.detectors.registry import _METHODS
 from partscope.errors import OptionError
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    # `left eye` and `right eye` are each seen from one side only, so all five parts occur.
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 8)
 
 
 def test_a_method_names_a_class() -> None:

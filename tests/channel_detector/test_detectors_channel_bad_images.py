@@ -17,16 +17,6 @@ from partscope.errors import DatasetError, ImageError, PartscopeWarning
 pytestmark = pytest.mark.filterwarnings("ignore:.*will never be found")
 
 
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 10)
-
-
-@pytest.fixture(scope="module")
-def test(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    return drawn_dataset(tmp_path_factory.mktemp("test"), 6, seed=9)
-
-
 def test_a_bad_training_image_stops_the_fit_or_is_left_out(tmp_path: Path) -> None:
     data = drawn_dataset(tmp_path, 8)
     expected = quick(normalise="image").fit(data[[0, 1, 2, 4, 5, 6, 7]])

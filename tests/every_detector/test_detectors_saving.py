@@ -11,17 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from drawn import PARTS, drawn_dataset
+from drawn import PARTS
 from light_detectors import LIGHT
 from partscope.dataset import PartDataset
 from partscope.detectors import PartDetector, PriorDetector, TransferDetector
 from partscope.errors import ModelFileError, OptionError
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> PartDataset:
-    # `left eye` and `right eye` are each seen from one side only, so all five parts occur.
-    return drawn_dataset(tmp_path_factory.mktemp("train"), 8)
 
 
 @settings(max_examples=5)
