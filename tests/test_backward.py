@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from networks import SIDE, backbone_of, picture, seeded
 from partscope.backward import Linearised, linearise
+from partscope.backward.elementwise import Scale, is_dense
 from partscope.backward.pieces import Piece
 from partscope.backward.recording import read_recording
-from partscope.backward.rules import RULES, Asked, Scale, is_dense
+from partscope.backward.rules import RULES, Asked
 from partscope.errors import OptionError
 from partscope.maps import gradient_maps
 

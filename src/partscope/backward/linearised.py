@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 # Importing the modules registers their rules.
-from partscope.backward import convolution, pooling
+from partscope.backward import arranging, convolution, elementwise, pooling
 from partscope.backward.convolution import Convolution
+from partscope.backward.elementwise import Scale
 from partscope.backward.pieces import Piece
 from partscope.backward.pooling import Pooled
 from partscope.backward.recording import Recording, Value, read_recording, shape_of
-from partscope.backward.rules import Operation, Scale, operation_of
+from partscope.backward.rules import Operation, operation_of
 
-__all__ = ["Linearised", "convolution", "linearise", "pooling"]
+__all__ = ["Linearised", "arranging", "convolution", "elementwise", "linearise", "pooling"]
 
 _Key = tuple[int, int]
 
