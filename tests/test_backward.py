@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from networks import SIDE, backbone_of, picture, seeded
 from partscope.backward import Linearised, linearise
+from partscope.backward.arranging import HandedOn
 from partscope.backward.elementwise import Scale, is_dense
 from partscope.backward.pieces import Piece
 from partscope.backward.recording import read_recording
@@ -292,9 +293,52 @@ def test_scales_disappear_into_convolutions_and_masks() -> None:
     output, image = recorded(nn.Sequential(seeded(nn.Conv2d(3, 5, 3)), norm, nn.ReLU(), nn.Conv2d(5, 4, 3)))
     network = assert_equal_to_autograd(output, image)
     names = [
-        type(step.operation).__name__ for step in network._steps if "function" not in str(step.operation)
+        type(step.operation).__name__ for step in network._steps if not isinstance(step.operation, HandedOn)
     ]
     assert names == ["Convolution", "Scale", "Convolution"]
+
+
+class Gated(nn.Module):
+    """A squeeze-and-excitation block whose gate is worked out by linear layers, on a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 3)
+        self.gate = nn.Sequential(nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 6), nn.Sigmoid())
+        seeded(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.before(x))
+        return self.after(x * self.gate(x.mean(dim=(2, 3)))[:, :, None, None])
+
+
+def test_scales_of_vectors_are_not_feature_maps() -> None:
+    assert_equal_to_autograd(*recorded(Gated()))
+
+
+def test_convolutions_over_other_batches_are_asked_themselves() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.each, self.after = (
+                nn.Conv2d(3, 6, 1),
+                nn.Conv2d(3, 3, 3, padding=1),
+                nn.Conv2d(6, 4, 1),
+            )
+            seeded(self)
+
+        def forward(self, x: Tensor) -> Tensor:
+            halves = self.before(x).reshape(2, 3, *x.shape[2:])
+            return self.after(functional.max_pool2d(self.each(halves), 2).reshape(1, 6, x.shape[2] // 2, -1))
+
+    assert_equal_to_autograd(*recorded(Halves()))
+
+
+def test_a_setting_that_is_given_once_holds_for_both_axes() -> None:
+    weight = torch.randn(6, 6, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert_equal_to_autograd(
+        *recorded(Applied(lambda x: functional.conv2d(x, weight, stride=[2], padding=[1])))
+    )
 
 
 # -- whole networks -----------------------------------------------------------------------------------------------------------

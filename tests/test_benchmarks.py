@@ -140,6 +140,17 @@ def test_ratios_are_taken_within_a_repeat() -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
+def test_visited(tmp_path: Path) -> None:
+    out = tmp_path / "visited.json"
+    module = script("visited", "captum", "pytorch_grad_cam", "torchcam", "zennit")
+    result = module.main(["--networks", "squeezenet1_1", "--pictures", "2", "--json", str(out)])
+    assert json.loads(out.read_text("utf-8")) == json.loads(json.dumps(result))
+    (row,) = result["rows"]
+    low, high = row["share needed"]["range"]
+    assert 0 < low <= row["share needed"]["mean"] <= high < 1
+
+
+@pytest.mark.usefixtures("benchmarks")
 def test_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     growth = script("growth")
     monkeypatch.setattr(growth, "AXES", {"images": [1, 2], "channels": [2, 4], "input size": [48, 64]})

@@ -25,6 +25,7 @@ from networks import awkward_network, backbone_of
 from partscope import PartDetector, use_engine
 from partscope.backbones import Backbone
 from partscope.backbones.carried import CarriedBackbone
+from partscope.backward import can_be_sparse
 from partscope.cli import main
 from partscope.dataset import PartDataset
 from partscope.engine import Advance, Shard, ShardDone, current_engine, current_shard, make_engine
@@ -207,10 +208,18 @@ class _Ray:
 
 
 def answers(
-    monkeypatch: pytest.MonkeyPatch, make: Any, version: str | None = None
+    monkeypatch: pytest.MonkeyPatch, make: Any, version: str | None = None, numba: bool | None = None
 ) -> Iterator[tuple[str, Any, list[str]]]:
     monkeypatch.setitem(sys.modules, "ray", _Ray)
-    worker = BlockWorker((version or partscope.__version__, 1, 1, pickle.dumps(make)))
+    worker = BlockWorker(
+        (
+            version or partscope.__version__,
+            can_be_sparse() if numba is None else numba,
+            1,
+            1,
+            pickle.dumps(make),
+        )
+    )
     for item in range(4):
         batch = {"index": np.array([item]), "items": np.array([pickle.dumps((item,))], dtype=object)}
         yield pickle.loads(worker(batch)["answer"][0])
@@ -247,6 +256,12 @@ def test_a_worker_of_another_version_refuses_every_block(monkeypatch: pytest.Mon
         assert how == REFUSED
         assert isinstance(as_error(described), EngineError)
         assert "0.0.1" in str(as_error(described))
+
+
+def test_a_worker_with_numba_and_a_driver_without_refuse_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    for how, described, _ in answers(monkeypatch, Awkward(), numba=not can_be_sparse()):
+        assert how == REFUSED
+        assert "partscope[fast]" in str(as_error(described))
 
 
 # -- scans in shards ---------------------------------------------------------------------------------------------------

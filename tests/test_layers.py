@@ -28,7 +28,10 @@ NOT_IN_THE_CORE = (
     *("matplotlib", "jinja2", "ndf", "pomegranate", "captum", "ray"),
     *("pandas", "tables", "h5py", "pooch", "supervision", "av"),
     *("fastapi", "starlette", "uvicorn"),
+    *("numba", "llvmlite"),
 )
+#: What Numba compiles.
+COMPILED = SOURCE / "backward" / "compiled"
 #: The rooms that draw; everything else is the core.
 DRAWING = ("figures", "report", "demo")
 #: The rooms that need the extra web.
@@ -55,6 +58,7 @@ MUST_NOT_KNOW = {
 }
 #: The extras whose packages the source may import, where it needs them.
 FOR_USERS = (
+    "fast",
     "squeezenet",
     "plot",
     "formats",
@@ -67,7 +71,7 @@ FOR_USERS = (
     "remote",
 )
 #: Where a package's name is not that of its module. (Installed metadata tell it from Python 3.11 on only.)
-PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image"}
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image", "llvmlite": "numba"}
 #: Rooms below the backbones know no network.
 NETWORKS = ("torch", "torchvision", "timm")
 
@@ -169,6 +173,11 @@ def test_files_are_short_and_named_after_an_idea(path: Path) -> None:
     assert not words & {"util", "utils", "helper", "helpers"}
 
 
+def needs_extra(path: Path) -> bool:
+    """Whether a module may import what an extra installs: rooms that draw and so on, and the part that Numba compiles."""
+    return room(path) in DRAWING + SERVING + ATTRIBUTING or COMPILED in path.parents
+
+
 @cache
 def declared_packages() -> set[str]:
     """Return the packages that pyproject.toml declares for users."""
@@ -192,7 +201,7 @@ def test_third_party_imports_are_declared(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_core_imports_no_extra(path: Path) -> None:
     """An extra's package is imported in the rooms that draw, or inside the function that needs it."""
-    if room(path) in DRAWING + SERVING + ATTRIBUTING:
+    if needs_extra(path):
         pytest.skip("this room may import what its extra installs")
     wrong = [
         f"line {line}: {name}"
@@ -210,7 +219,7 @@ def test_core_works_without_extras() -> None:
     core = [
         ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in MODULES
-        if room(path) not in DRAWING + SERVING + ATTRIBUTING and path.name != "__main__.py"
+        if not needs_extra(path) and path.name != "__main__.py"
     ]
     script = f"""
 import importlib, sys

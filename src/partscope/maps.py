@@ -16,9 +16,9 @@ from torch import Tensor
 
 from partscope.backbones.core import Backbone
 from partscope.backbones.devices import computing
-from partscope.backward import Linearised, linearise
+from partscope.backward import Linearised, can_be_sparse, linearise
 from partscope.chunking import ChunkTuner, device_clock
-from partscope.errors import OptionError
+from partscope.errors import MissingExtraError, OptionError
 
 
 def _norm(gradient: Tensor) -> Tensor:
@@ -38,17 +38,18 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda gradient: gradient.abs().amax(dim=-3),
 }
 
-#: Ways to compute gradients: the linearised network of :mod:`partscope.backward`, or autograd; `"auto"` is the first wherever
-#: it can be had and pays.
-ENGINES = ("auto", "linearised", "autograd")
+#: Ways to compute gradients: the linearised network of :mod:`partscope.backward`, at the elements that can have a gradient alone
+#: or on whole feature maps, or autograd; `"auto"` is the first of them that can be had and pays.
+ENGINES = ("auto", "sparse", "linearised", "autograd")
 
-# Channels per pass. Autograd gains nothing from a batch on a CPU, and a GPU is only filled by one; the linearised network
-# does from about eight (benchmarks/gradient_maps.py), and memory grows with it.
-_CHUNK = {"cpu": 16, "cuda": 32}
-_CHUNK_AUTOGRAD = {"cpu": 1, "cuda": 32}
+# Channels per pass on a graphics card, which only a batch fills; autograd on a processor gains nothing from one.
+_CHUNK_CUDA, _CHUNK_AUTOGRAD = 32, 1
 
 # Linearising a network takes about as long as a forward pass; fewer channels than this are asked of autograd.
 _FEW = 4
+
+# Listing the elements that can have a gradient takes as long as some channels' gradients: for fewer than these it does not pay.
+_MANY = 32
 
 
 def gradient_maps(
@@ -71,14 +72,16 @@ def gradient_maps(
     channels: the channels wanted, in this order; all by default.
     reduction: `"l2"`, `"l1"` or `"max"` over the three colours.
     chunk: channels per backward pass; chosen per device by default. Memory grows with it.
-    engine: `"linearised"` runs backward for a batch of channels at once, see :mod:`partscope.backward`; `"autograd"` is
-        PyTorch's own pass; `"auto"` takes the first, unless a few channels are wanted or the network has operations
-        whose backward pass is Python code.
+    engine: `"linearised"` runs backward for a batch of channels at once, see :mod:`partscope.backward`; `"sparse"` does so at
+        those elements alone that can have a gradient, on a processor, with the extra `fast`; `"autograd"` is PyTorch's own
+        pass; `"auto"` takes the second where it can be had, else the first, unless few channels are wanted or the network
+        has operations whose backward pass is Python code.
 
     Raises
     ------
-    OptionError: unknown reduction or engine, a channel out of range, a chunk size below 1; `engine="linearised"` and the
-        network has operations that it cannot read.
+    OptionError: unknown reduction or engine, a channel out of range, a chunk size below 1; `engine="linearised"` or `"sparse"` and
+        the network has operations that it cannot read; `engine="sparse"` in another precision or on a graphics card.
+    MissingExtraError: `engine="sparse"` without Numba.
     BackboneError: as :meth:`Backbone.activations`.
     """
     pieces = list(
@@ -141,14 +144,17 @@ def _pieces(
     if chunk is not None and chunk < 1:
         raise OptionError(f"the chunk size must be at least 1, not {chunk}.")
     network = _linearised(activations, image, len(wanted), engine)
-    sizes = _CHUNK_AUTOGRAD if network is None else _CHUNK
+    if activations.device.type == "cuda":
+        size = _CHUNK_CUDA
+    else:
+        size = _CHUNK_AUTOGRAD if network is None else network.chunk
 
     def compute(part: Sequence[int]) -> Tensor:
         with _gradients_on(), computing(activations.device, backbone.precision):
             gradients = _gradients(activations, image, part) if network is None else network.gradients(part)
             return reduce(gradients.to(image.dtype))
 
-    tuner = _tuner(backbone, activations.device, sizes, chunk)
+    tuner = _tuner(backbone, activations.device, size if chunk is None else chunk, chunk is not None)
     first = tuner.size
     for piece in tuner.run(wanted, compute):
         if tuner.size < first and tuner is not _TUNERS.get(backbone):
@@ -162,9 +168,8 @@ _TUNERS: WeakKeyDictionary[Backbone, ChunkTuner] = WeakKeyDictionary()
 _FITTING: WeakKeyDictionary[Backbone, int] = WeakKeyDictionary()
 
 
-def _tuner(backbone: Backbone, device: torch.device, sizes: dict[str, int], chunk: int | None) -> ChunkTuner:
-    size = sizes.get(device.type, 1) if chunk is None else chunk
-    if chunk is not None or device.type != "cuda":
+def _tuner(backbone: Backbone, device: torch.device, size: int, chosen: bool) -> ChunkTuner:
+    if chosen or device.type != "cuda":
         return ChunkTuner(min(size, _FITTING.get(backbone, size)), settled=True)
     if backbone not in _TUNERS:
         _TUNERS[backbone] = ChunkTuner(size // 4, clock=device_clock(device))
@@ -196,11 +201,17 @@ def _linearised(activations: Tensor, image: Tensor, wanted: int, engine: str) ->
         raise OptionError(f"the engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
     if engine == "autograd" or (engine == "auto" and wanted < _FEW):
         return None
+    sparse = engine == "sparse" or (engine == "auto" and wanted >= _MANY)
+    sparse = sparse and activations.device.type == "cpu" and activations.dtype == torch.float32
+    if engine == "sparse" and not sparse:
+        raise OptionError("engine='sparse' works in float32 on a processor; use engine='auto'.")
+    if engine == "sparse" and not can_be_sparse():
+        raise MissingExtraError("numba", "fast", "engine='sparse'")
     try:
         with _gradients_on():
-            return linearise(activations, image)
+            return linearise(activations, image, sparse and can_be_sparse())
     except NotImplementedError as error:
-        if engine == "linearised":
+        if engine != "auto":
             raise OptionError(
                 f"the network cannot be linearised: {error} is not known; use engine='auto'."
             ) from error

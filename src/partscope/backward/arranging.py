@@ -143,6 +143,12 @@ class Padded:
     starts: list[int]
     shape: tuple[int, ...]
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of feature maps (1, C, h, w) that remain."""
+        (top, left), (height, width) = self.starts[2:], self.shape[2:]
+        return slice(top, top + height), slice(left, left + width)
+
     def __call__(self, received: Received) -> list[Piece | None]:
         (piece,) = received
         assert piece is not None

@@ -22,19 +22,29 @@ _Pair = tuple[int, int]
 _FEW_CHANNELS, _LARGE_KERNEL = 4, 5
 
 
+def _pair(values: Sequence[int]) -> _Pair:
+    """A setting for both axes, which may have been given once."""
+    return (values[0], values[-1])
+
+
 @rule("ConvolutionBackward0")
 def convolved(node: Any, inputs: Sequence[Value | None]) -> Operation:
     """Return the operation of a two-dimensional convolution; of any other, the node's own."""
     shape = shape_of(node.next_functions[0])
-    if len(shape) != 4 or inputs[0] is None or any(value is not None for value in inputs[1:]):
+    if (
+        len(shape) != 4
+        or shape[0] != 1
+        or inputs[0] is None
+        or any(value is not None for value in inputs[1:])
+    ):
         return Asked(node, inputs)
     if node._saved_transposed or any(node._saved_output_padding):
         return Asked(node, inputs)
     return Convolution(
         node._saved_weight.detach(),
-        cast(_Pair, tuple(node._saved_stride)),
-        cast(_Pair, tuple(node._saved_padding)),
-        cast(_Pair, tuple(node._saved_dilation)),
+        _pair(node._saved_stride),
+        _pair(node._saved_padding),
+        _pair(node._saved_dilation),
         node._saved_groups,
         (shape[2], shape[3]),
         len(inputs),

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 # Importing the modules registers their rules.
 from partscope.backward import arranging, convolution, elementwise, pooling
-from partscope.backward.convolution import Convolution
-from partscope.backward.elementwise import Scale
 from partscope.backward.pieces import Piece
-from partscope.backward.pooling import Pooled
 from partscope.backward.recording import Recording, Value, read_recording, shape_of
-from partscope.backward.rules import Operation, operation_of
+from partscope.backward.rules import operation_of
+from partscope.backward.steps import Key, Step, before_pooling, channels_of, folded
+
+if TYPE_CHECKING:
+    from partscope.backward.compiled.sparse import Sparse
 
 __all__ = ["Linearised", "arranging", "convolution", "elementwise", "linearise", "pooling"]
 
-_Key = tuple[int, int]
-
-
-@dataclass(eq=False)
-class Step:
-    """One operation, the values whose gradients it takes, and those whose gradients it gives."""
-
-    operation: Operation
-    takes: list[_Key]
-    gives: list[_Key | None]
+#: Channels per pass over whole feature maps: the linearised network gains from a batch from about eight on, and memory grows with it.
+CHUNK = 16
 
 
 class Linearised:
@@ -38,12 +30,12 @@ class Linearised:
     Made by :func:`linearise`. Equal to autograd up to rounding.
     """
 
-    def __init__(self, recording: Recording, channels: int, like: Tensor) -> None:
+    def __init__(self, recording: Recording, channels: int, like: Tensor, sparse: bool = False) -> None:
         self._like = like
         self._grid = shape_of(recording.start)[2:]
         self._channels = channels
         self._start, self._end = _key(recording.start), _key(recording.end)
-        self._counts: dict[_Key, int] = {}
+        self._shapes: dict[Key, tuple[int, ...]] = {self._start: shape_of(recording.start)}
         # Nodes are named by their addresses: they must live as long as these are used.
         self._recording = recording
         steps = []
@@ -53,10 +45,37 @@ class Linearised:
             gives = [None if value is None else _key(value) for value in receivers]
             for value in receivers:
                 if value is not None:
-                    shape = shape_of(value)
-                    self._counts[_key(value)] = shape[1] if len(shape) > 1 else 0
+                    self._shapes[_key(value)] = shape_of(value)
             steps.append(Step(operation_of(node, receivers), takes, gives))
         self._steps = folded(before_pooling(steps))
+        for step in self._steps:
+            for key in step.gives:
+                if (
+                    key is not None and key not in self._shapes
+                ):  # between a scale that was moved and its pooling
+                    self._shapes[key] = self._shapes[step.takes[0]]
+        self._sparse: Sparse | None = None
+        if sparse and recording.is_float32:
+            from partscope.backward.compiled.sparse import Sparse  # needs Numba
+
+            found = Sparse(self._steps, self._shapes, self._start, self._end)
+            self._sparse = found if found.gains else None
+
+    @property
+    def chunk(self) -> int:
+        """How many channels at a time are cheapest in bounded memory, on a processor."""
+        return CHUNK if self._sparse is None else self._sparse.chunk
+
+    def multiplications(self) -> tuple[float, float]:
+        """Multiplications per channel in convolutions between all channels, all and those that are needed, where it is sparse.
+
+        Raises
+        ------
+        ValueError: it is not.
+        """
+        if self._sparse is None:
+            raise ValueError("whole feature maps are used; nothing is counted.")
+        return self._sparse.multiplications()
 
     def gradients(self, channels: Sequence[int]) -> Tensor:
         """Return the gradients (n, 3, S, S) of the sums of some channels with respect to the input."""
@@ -66,7 +85,14 @@ class Linearised:
         ).contiguous(memory_format=torch.channels_last)
         for row, channel in enumerate(channels):
             start[row, channel - first] = 1
-        known: dict[_Key, Piece] = {self._start: Piece(start.unsqueeze(1), first)}
+        begin = Piece(start.unsqueeze(1), first)
+        run = self._run if self._sparse is None else self._sparse
+        end = run({self._start: begin})
+        if end is None:
+            return self._like.new_zeros(len(channels), *self._like.shape[1:])
+        return end.whole(self._like.shape[1]).values.squeeze(1)
+
+    def _run(self, known: dict[Key, Piece]) -> Piece | None:
         with torch.no_grad():
             for step in self._steps:
                 received = [known.pop(key, None) for key in step.takes]
@@ -75,19 +101,20 @@ class Linearised:
                 for key, piece in zip(step.gives, step.operation(received), strict=True):
                     if key is None or piece is None:
                         continue
-                    known[key] = known[key].plus(piece, self._counts[key]) if key in known else piece
-        if self._end not in known:
-            return self._like.new_zeros(len(channels), *self._like.shape[1:])
-        return known[self._end].whole(self._like.shape[1]).values.squeeze(1)
+                    channels = channels_of(self._shapes[key])
+                    known[key] = known[key].plus(piece, channels) if key in known else piece
+        return known.get(self._end)
 
 
-def linearise(output: Tensor, image: Tensor) -> Linearised | None:
+def linearise(output: Tensor, image: Tensor, sparse: bool = False) -> Linearised | None:
     """Read a forward pass that autograd has recorded.
 
     Parameters
     ----------
     output: (1, K, h, w), part of the graph.
     image: (1, 3, S, S), the leaf that gradients are wanted for.
+    sparse: visit only elements that can have a gradient, where there are enough others (:mod:`partscope.backward.compiled.sparse`); needs
+        Numba, and float32 on a processor.
 
     Returns
     -------
@@ -101,73 +128,8 @@ def linearise(output: Tensor, image: Tensor) -> Linearised | None:
     if recording is None:
         return None
     with torch.no_grad():
-        return Linearised(recording, output.shape[1], image.detach())
+        return Linearised(recording, output.shape[1], image.detach(), sparse)
 
 
-def before_pooling(steps: list[Step]) -> list[Step]:
-    """Multiply before a gradient goes back through a max pooling where a scale follows it: the maps are smaller there."""
-    givers = _givers(steps)
-    ordered = list(steps)
-    for pooling_step in steps:
-        if not isinstance(pooling_step.operation, Pooled):
-            continue
-        (key,) = pooling_step.gives
-        scale = next((step for step in steps if step.takes == [key]), None)
-        if key is None or givers[key] != 1 or scale is None or not isinstance(scale.operation, Scale):
-            continue
-        (factor, receiver), *others = _wanted(scale)
-        small = None if others else pooling_step.operation.selected(factor)
-        if small is None:
-            continue
-        # Its result needs a name that no value has.
-        between = (key[0], -1 - key[1])
-        ordered[ordered.index(pooling_step)] = Step(Scale([small]), pooling_step.takes, [between])
-        ordered[ordered.index(scale)] = Step(pooling_step.operation, [between], [receiver])
-    return ordered
-
-
-def folded(steps: list[Step]) -> list[Step]:
-    """Join steps: scales that follow one another, and scales per channel into the convolution behind them."""
-    takers: dict[_Key, int] = {step.takes[0]: i for i, step in enumerate(steps) if len(step.takes) == 1}
-    givers = _givers(steps)
-    dropped = set()
-    for i, step in enumerate(steps):
-        if not isinstance(step.operation, Scale):
-            continue
-        (factor, key), *others = _wanted(step)
-        if others or key not in takers or givers[key] != 1:
-            continue
-        follower = steps[takers[key]]
-        if isinstance(follower.operation, Scale):
-            follower.operation = Scale(
-                [None if other is None else _product(factor, other) for other in follower.operation.factors]
-            )
-        elif isinstance(follower.operation, Convolution) and factor[0, :, :1, :1].numel() == factor.numel():
-            follower.operation = follower.operation.scaled(factor.flatten())
-        else:
-            continue
-        takers.pop(key)
-        follower.takes = step.takes
-        takers[step.takes[0]] = steps.index(follower)
-        dropped.add(i)
-    return [step for i, step in enumerate(steps) if i not in dropped]
-
-
-def _givers(steps: list[Step]) -> Counter[_Key]:
-    """How many steps give a gradient of each value."""
-    return Counter(key for step in steps for key in step.gives if key is not None)
-
-
-def _wanted(step: Step) -> list[tuple[Tensor, _Key]]:
-    assert isinstance(step.operation, Scale)
-    pairs = zip(step.operation.factors, step.gives, strict=True)
-    return [(factor, key) for factor, key in pairs if factor is not None and key is not None]
-
-
-def _product(one: Tensor, two: Tensor) -> Tensor:
-    product = one * two
-    return product.contiguous(memory_format=torch.channels_last) if product.ndim == 4 else product
-
-
-def _key(value: Value) -> _Key:
+def _key(value: Value) -> Key:
     return id(value[0]), value[1]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from partscope.backward.pieces import Piece
@@ -46,6 +48,12 @@ class Pooled:
         chosen = factor.expand(-1, -1, *size).flatten(2).gather(2, indices.flatten(2)).view(indices.shape)
         return chosen.contiguous(memory_format=torch.channels_last)
 
+    def maxima(self) -> NDArray[np.int64] | None:
+        """Return the position that each window's gradient goes to, (h', w', C); None where windows are averaged."""
+        if len(self._kept) == 1:
+            return None
+        return cast("NDArray[np.int64]", self._kept[1][0].permute(1, 2, 0).numpy())
+
     def __call__(self, received: Received) -> list[Piece | None]:
         (piece,) = received
         assert piece is not None
@@ -62,7 +70,8 @@ class Pooled:
 
 
 def _of_maps(node: Any) -> bool:
-    return len(node._input_metadata[0].shape) == 4
+    shape = node._input_metadata[0].shape
+    return len(shape) == 4 and shape[0] == 1
 
 
 @rule("MaxPool2DWithIndicesBackward0")

@@ -30,6 +30,12 @@ class Recording:
     start: Value
     end: Value
 
+    @property
+    def is_float32(self) -> bool:
+        """Whether every value on the way is in single precision."""
+        types = {metadata.dtype for node in self.nodes for metadata in node._input_metadata}
+        return all(kind == torch.float32 for kind in types if kind.is_floating_point or kind.is_complex)
+
     def receivers(self, node: Any) -> list[Value | None]:
         """For each gradient that a node returns, the value it belongs to; None where it does not lead to the input."""
         known = {id(other) for other in self.nodes} | {id(self.end[0])}

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from partscope.backward import can_be_sparse
 from partscope.engine.blocks import Advance, Block, Item, MakeWorker, Result, unheard
 from partscope.engine.cluster import connect, room_for
 from partscope.engine.ray_worker import DONE, FAILED, BlockWorker, as_error
@@ -82,7 +83,7 @@ class RayEngine(HeldThreads):
 
         Raises
         ------
-        EngineError: the cluster cannot be reached or used, a worker has another version, or blocks failed three times
+        EngineError: the cluster cannot be reached or used, a worker has another version or Numba where this process has none, or blocks failed three times
             (after all others have been yielded). A PartscopeError of a worker is raised at once.
         """
         if not blocks:
@@ -94,7 +95,7 @@ class RayEngine(HeldThreads):
             self._owned = connect(self.address, (self.workers or 0) * threads)
             self._connected = True
         body = ray.cloudpickle.dumps(make_worker)
-        task = ray.put((__version__, threads, blas_threads(), body))
+        task = ray.put((__version__, can_be_sparse(), threads, blas_threads(), body))
         gpus = 1 if getattr(make_worker, "device", "cpu") == "cuda" else 0
         attempts: Counter[int] = Counter()
         reasons: dict[int, str] = {}

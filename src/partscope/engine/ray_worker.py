@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import partscope.errors
+from partscope.backward import can_be_sparse
 from partscope.engine.blocks import unheard
 from partscope.engine.threads import limited_threads
 from partscope.errors import EngineError, PartscopeError, PartscopeWarning
@@ -28,13 +29,13 @@ class BlockWorker:
 
     Parameters
     ----------
-    task: where Ray keeps the driver's version, the numbers of threads, and the pickled function that makes the worker.
+    task: where Ray keeps the driver's version, whether it has Numba, the numbers of threads, and the pickled function that makes the worker.
     """
 
     def __init__(self, task: Any) -> None:
         import ray
 
-        version, self._threads, self._blas, body = ray.get(task)
+        version, numba, self._threads, self._blas, body = ray.get(task)
         self._answer: tuple[str, Any] | None = None
         self._notes: list[str] = []
         try:
@@ -42,6 +43,11 @@ class BlockWorker:
                 raise EngineError(
                     f"a worker has partscope {__version__} where this process has {version}; install the same version on "
                     "all machines of the cluster."
+                )
+            if numba != can_be_sparse():
+                raise EngineError(
+                    f"a worker has {'no ' if numba else ''}Numba where this process has {'it' if numba else 'none'}, so that "
+                    "the last digits of gradients would differ; install the extra partscope[fast] on all machines, or on none."
                 )
             with warnings.catch_warnings(record=True) as said, limited_threads(self._threads, self._blas):
                 warnings.simplefilter("always", PartscopeWarning)
