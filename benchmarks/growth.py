@@ -30,7 +30,7 @@ import torch
 
 import partscope
 from partscope import Backbone, get_backbone, load_dataset, load_image, reuse_freed_memory
-from partscope.backward import linearise
+from partscope.backward import can_be_sparse, linearise
 from partscope.centres import find_centres
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
@@ -136,7 +136,7 @@ def memory(data: Path, network: str) -> list[dict[str, Any]]:
 
 
 def steps(
-    backbone: Backbone, data: PartDataset, repeats: int, channels: int = 32, pictures: int = 4
+    backbone: Backbone, data: PartDataset, repeats: int, channels: int = 128, pictures: int = 4
 ) -> dict[str, Any]:
     """The steps of an image, each over the bare forward pass of the same repeat."""
     spec = CentreSpec(quantile=backbone.cut)
@@ -153,11 +153,11 @@ def steps(
         for one in inputs:
             image = one[None].clone().requires_grad_(True)
             with torch.enable_grad():
-                linearise(backbone.activations(image), image)
+                linearise(backbone.activations(image), image, sparse=can_be_sparse())
 
     def few(count: int) -> None:
         for one in inputs:
-            gradient_maps(backbone, one, range(count), engine="linearised")
+            gradient_maps(backbone, one, range(count))
 
     calls: dict[str, Callable[[], object]] = {
         "forward": forward,

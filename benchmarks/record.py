@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torchvision
 
 import partscope
 from partscope.atomic import atomic_write
+from partscope.backward import can_be_sparse
 
 #: How the subset of classes that the figures were made on is called, where the folder holds just these.
 CUB25 = "CUB-200-2011, classes 1–25"
@@ -30,6 +32,7 @@ def environment(data: Path | None = None, **settings: Any) -> dict[str, Any]:
             "torchvision": torchvision.__version__,
             "timm": timm.__version__,
             "numpy": numpy.__version__,
+            "numba": version("numba") if can_be_sparse() else None,
         },
         "machine": {
             "processor": processor(),

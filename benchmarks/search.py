@@ -6,10 +6,12 @@ The scan of the training images is the long part: every channel's gradient in ev
 is stopped, by hand or after --minutes, is continued by the same command. Then 20 draws of 200 images are searched on the
 recorded centres, which takes minutes. Only training images are looked at.
 
-The unit of cost is a gradient map with its centre, among many of one image. `visit` is what an image costs before its first map
-(decoding, forward pass, reading the graph); fewer than four channels of an image go through autograd, whose visit is cheaper and whose
-maps are dearer; screening an image is a forward pass and a check of silent channels. All of these are measured here, in the same unit.
-An exhaustive search visits every image once, a search once in each round in which it asks for something in the image.
+The unit of cost is a gradient map with its centre, among very many of one image. `visit` is what an image costs before its first map
+(decoding, forward pass, reading the graph, listing the elements that a gradient can reach); fewer than 32 channels of an image run
+on whole feature maps, and fewer than four through autograd, whose visits are cheaper and whose maps are dearer; screening an image
+is a forward pass and a check of silent channels. All of these are measured here, in the same unit, twice: with Numba (the extra
+`fast`), which makes the exhaustive search cheaper most of all, and without. An exhaustive search visits every image once, a search once
+in each round in which it asks for something in the image. Which maps are looked at is the same in both.
 
 The ceiling is the saving of a search that is told the winners, their costs and every distance, and looks for each other
 channel at the images that exclude it fastest (`partscope.search.fewest_maps`); it counts gradient maps alone.
@@ -22,7 +24,8 @@ import signal
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +33,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partscope import PartscopeWarning, load_dataset
+from partscope import PartscopeWarning, load_dataset, maps
 from partscope.backbones import Backbone, get_backbone
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset
 from partscope.images import load_image
 from partscope.maps import _FEW as FEW
+from partscope.maps import _MANY as MANY
 from partscope.scan import Scan, scan
 from partscope.search import RecordedCells, Screening, fewest_maps, screen, search_cells, silent_channels
 from partscope.search.charges import Charges
@@ -44,6 +48,11 @@ from partscope.selection import rank_channels
 from record import environment, write_json
 
 BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
+#: Numbers of channels in an image that go the same way, and two of them that are timed: autograd, whole feature maps, rows.
+LIMITS = {"few": (0, FEW), "some": (FEW, MANY), "many": (MANY, 10**9)}
+BANDS = {"few": (1, FEW - 1), "some": (8, MANY - 1), "many": (64, 192)}
+HOW = {"with Numba": True, "without Numba": False}
+COUNTS = [count for pair in BANDS.values() for count in pair]
 RACING_MUST, RACING_MOONSHOT, RACING_SAME = 8.0, 20.0, 0.95
 BOUNDED_MUST, BOUNDED_MOONSHOT = 0.8, 0.95
 Centres = NDArray[np.float32]
@@ -62,14 +71,26 @@ class Counted(RecordedCells):
         return super().look(images, channels)
 
 
+@contextmanager
+def numba(there: bool) -> Iterator[None]:
+    """Measure as where Numba is, or is not."""
+    original = maps.can_be_sparse
+    if there and not original():
+        raise SystemExit("Numba is missing: pip install 'partscope[fast]'.")
+    maps.can_be_sparse = lambda: there
+    try:
+        yield
+    finally:
+        maps.can_be_sparse = original
+
+
 def seconds_of_steps(
     backbone: Backbone, spec: CentreSpec, data: PartDataset, images: int
 ) -> dict[str, float]:
     """Seconds of an image in several numbers of channels, and of its screening: the medians."""
-    counts = (1, FEW - 1, 16, 80)
-    times: dict[str, list[float]] = {str(count): [] for count in counts} | {"screening": []}
+    times: dict[str, list[float]] = {str(count): [] for count in COUNTS} | {"screening": []}
     for sample in data[np.arange(min(images, len(data)))]:
-        for count in counts:
+        for count in COUNTS:
             start = time.perf_counter()
             channel_centres(backbone, load_image(sample.image), [spec], channels=range(count))
             times[str(count)].append(time.perf_counter() - start)
@@ -80,28 +101,25 @@ def seconds_of_steps(
 
 
 def prices(seconds: dict[str, float]) -> dict[str, float]:
-    """What a search is charged for, in gradient maps."""
-    unit = (seconds["80"] - seconds["16"]) / 64
-    few = max(0.0, (seconds[str(FEW - 1)] - seconds["1"]) / (FEW - 2))
-    return {
-        "visit": max(0.0, seconds["16"] / unit - 16),
-        "visit for few channels": max(0.0, (seconds["1"] - few) / unit),
-        "map among few": few / unit,
-        "screening an image": seconds["screening"] / unit,
-    }
+    """What a search is charged for, in gradient maps among many."""
+    found: dict[str, float] = {}
+    for band, (low, high) in BANDS.items():
+        each = max(0.0, (seconds[str(high)] - seconds[str(low)]) / (high - low))
+        found[f"map, {band}"] = each
+        found[f"visit, {band}"] = max(0.0, seconds[str(low)] - low * each)
+    unit = found["map, many"]
+    found["screening an image"] = seconds["screening"]
+    return {name: value / unit for name, value in found.items()} | {"seconds of a map": unit}
 
 
 def charged(visits: Sequence[int], images: int, price: dict[str, float]) -> float:
     """The cost of a search: its visits by their numbers of channels, and its screening."""
-    many = [count for count in visits if count >= FEW]
-    few = [count for count in visits if count < FEW]
-    return (
-        sum(many)
-        + len(many) * price["visit"]
-        + sum(few) * price["map among few"]
-        + len(few) * price["visit for few channels"]
-        + images * price["screening an image"]
-    )
+    counts = np.asarray(visits)
+    total = images * price["screening an image"]
+    for band, (least, below) in LIMITS.items():
+        here = counts[(counts >= least) & (counts < below)]
+        total += len(here) * price[f"visit, {band}"] + float(here.sum()) * price[f"map, {band}"]
+    return total
 
 
 def replay(
@@ -110,7 +128,7 @@ def replay(
     data: PartDataset,
     spec: CentreSpec,
     deltas: Sequence[float],
-    price: dict[str, float],
+    prices: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """Search one draw: what was saved, whether the winners are the exhaustive search's, and the ceiling."""
     position = {name: i for i, name in enumerate(recorded.ids)}
@@ -132,7 +150,9 @@ def replay(
     ]
     ceiling = 1 - fewest_maps(everything) / centres[..., 0].size
     result: dict[str, Any] = {"ceiling": ceiling, "places of the winners in the forward ranking": places}
-    whole = centres.shape[0] * (price["visit"] + centres.shape[1])
+    whole = {
+        how: centres.shape[0] * (price["visit, many"] + centres.shape[1]) for how, price in prices.items()
+    }
     for name, method, delta in (("bounded", "bounded", 0.05), *((racing(d), "racing", d) for d in deltas)):
         cells = Counted(centres)
         ranking, search = search_cells(cells, data, own, method, delta=delta)
@@ -141,7 +161,9 @@ def replay(
             "same": bool((ranking.best == expected.best).all()),
             "other winners": int((ranking.best != expected.best).sum()),
             "times fewer maps": search.ratio(0.0),
-            "times less cost": whole / charged(cells.visits, len(data), price),
+            "times less cost": {
+                how: whole[how] / charged(cells.visits, len(data), price) for how, price in prices.items()
+            },
             "share of ceiling": search.saved / ceiling,
         }
     return result
@@ -160,36 +182,39 @@ def summary(
     def same(method: str) -> int:
         return sum(draw[method]["same"] for draw in draws)
 
-    def over(method: str, what: str) -> tuple[float, list[float]]:
-        values = [draw[method][what] for draw in draws]
-        return float(np.mean(values)), [min(values), max(values)]
+    def over(values: list[float]) -> dict[str, Any]:
+        return {"ratio": float(np.mean(values)), "range": [min(values), max(values)]}
+
+    def cost(method: str, how: str) -> dict[str, Any]:
+        return over([draw[method]["times less cost"][how] for draw in draws])
 
     rows: list[dict[str, Any]] = []
-    for delta in deltas:
-        cost, cost_range = over(racing(delta), "times less cost")
-        enough = asked and same(racing(delta)) >= RACING_SAME * count
-        row = {
-            "name": f"{name}: exhaustive / {racing(delta)}, cost (same winners in {same(racing(delta))} of {count} draws)",
-            "ratio": cost,
-            "range": cost_range,
-        }
-        if delta == deltas[0]:
-            row |= {"must": RACING_MUST, "met": enough and cost >= RACING_MUST}
-            row |= {"moonshot": RACING_MOONSHOT, "moonshot met": enough and cost >= RACING_MOONSHOT}
-        rows.append(row)
-    share, share_range = over("bounded", "share of ceiling")
+    for how in HOW:
+        for delta in deltas:
+            enough = asked and same(racing(delta)) >= RACING_SAME * count
+            found = cost(racing(delta), how)
+            row = {
+                "name": f"{name}, {how}: exhaustive / {racing(delta)}, cost (same winners in {same(racing(delta))} of {count} draws)",
+                **found,
+            }
+            if delta == deltas[0]:
+                row |= {"must": RACING_MUST, "met": enough and found["ratio"] >= RACING_MUST}
+                row |= {
+                    "moonshot": RACING_MOONSHOT,
+                    "moonshot met": enough and found["ratio"] >= RACING_MOONSHOT,
+                }
+            rows.append(row)
+    share = over([draw["bounded"]["share of ceiling"] for draw in draws])
     enough = asked and same("bounded") == count
     rows.append({
         "name": f"{name}: bounded search, saving / ceiling (identical in {same('bounded')} of {count} draws)",
-        "ratio": share,
-        "range": share_range,
+        **share,
         "must": BOUNDED_MUST,
-        "met": enough and share >= BOUNDED_MUST,
+        "met": enough and share["ratio"] >= BOUNDED_MUST,
         "moonshot": BOUNDED_MOONSHOT,
-        "moonshot met": enough and share >= BOUNDED_MOONSHOT,
+        "moonshot met": enough and share["ratio"] >= BOUNDED_MOONSHOT,
     })  # fmt: skip
-    cost, cost_range = over("bounded", "times less cost")
-    rows.append({"name": f"{name}: exhaustive / bounded, cost", "ratio": cost, "range": cost_range})
+    rows += [{"name": f"{name}, {how}: exhaustive / bounded, cost", **cost("bounded", how)} for how in HOW]
     return rows
 
 
@@ -201,8 +226,10 @@ def measure(name: str, pool: PartDataset, options: argparse.Namespace) -> dict[s
     recorded = scan(
         pool, backbone, [spec], folder=place / "centres", on_error="raise", progress=True, description=name
     )
-    seconds = seconds_of_steps(backbone, spec, pool, options.timed)
-    price = prices(seconds)
+    price = {}
+    for how, there in HOW.items():
+        with numba(there):
+            price[how] = prices(seconds_of_steps(backbone, spec, pool, options.timed))
     size = options.size if len(pool) > options.size else max(1, int(0.8 * len(pool)))
     draws = []
     for seed in range(options.draws):
@@ -211,7 +238,8 @@ def measure(name: str, pool: PartDataset, options: argparse.Namespace) -> dict[s
         print(
             f"{name}, draw {seed}: "
             + "; ".join(
-                f"{method} {'same' if found['same'] else 'OTHER'}, {found['times less cost']:.1f}×, "
+                f"{method} {'same' if found['same'] else 'OTHER'}, "
+                f"{' and '.join(f'{ratio:.1f}' for ratio in found['times less cost'].values())}×, "
                 f"{found['share of ceiling']:.1%} of the ceiling"
                 for method, found in draws[-1].items()
                 if isinstance(found, dict)

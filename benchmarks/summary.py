@@ -328,6 +328,13 @@ def main() -> int:
         summary_speed.search_block(),
         summary_speed.SEARCH_END,
     )
+    gradients = ROOT / "docs" / "gradients.md"
+    wanted[gradients] = replaced(
+        gradients.read_text(encoding="utf-8"),
+        summary_speed.VISITED_BEGIN,
+        summary_speed.visited_block(),
+        summary_speed.VISITED_END,
+    )
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]

@@ -8,6 +8,7 @@ from markdown_tables import load, table
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 PLAN_BEGIN, PLAN_END = "<!-- plan:begin -->", "<!-- plan:end -->"
+VISITED_BEGIN, VISITED_END = "<!-- visited:begin -->", "<!-- visited:end -->"
 SEARCH_BEGIN, SEARCH_END = "<!-- search:begin -->", "<!-- search:end -->"
 
 #: The plan's assumptions: images, what a file takes, and forward passes that a processor core runs in a second.
@@ -91,7 +92,7 @@ def _growth() -> list[str]:
     ]
     model = ", ".join(f"{value:.2f}" for value in document["model"])
     return [
-        f"Time of a scan of gradient maps with the mixture ({document['network']}, drawn birds), over that at the smallest value; a line "
+        f"Time of a scan of gradient maps with the mixture ({document['network']}, drawn birds, {_numba(document)}), over that at the smallest value; a line "
         "through it, for the input size over its square; and how much of the longest time the line leaves at zero:",
         "",
         *table(["axis", "values", "time", "R² of the line", "at zero"], rows),
@@ -108,11 +109,16 @@ def _steps() -> list[str]:
     names = ["open and warp", "forward and reading its graph", "a channel's gradient", "a channel's centre"]
     rows = [[str(one["input size"]), *(f"{one[name]:.3f}" for name in names)] for one in document["steps"]]
     return [
-        f"Steps of an image in bare forward passes ({document['network']}, layer `{document['steps'][0]['layer']}`):",
+        f"Steps of an image in bare forward passes ({document['network']}, layer `{document['steps'][0]['layer']}`, {_numba(document)}):",
         "",
         *table(["input size", *names], rows),
         "",
     ]
+
+
+def _numba(document: dict[str, Any]) -> str:
+    there = document["versions"].get("numba")
+    return f"with Numba {there}" if there else "without Numba"
 
 
 def _memory() -> list[str]:
@@ -157,8 +163,8 @@ def plan() -> list[str]:
         ["discover: activations of all channels", f"{MARKED:,}", f"{bare:.2f}"],
     ]
     for row in (load("search") or {}).get("rows", []):
-        if "racing" in row["name"] and row.get("must") is not None:
-            name = row["name"].partition(":")[0]
+        if "racing" in row["name"] and "with Numba" in row["name"] and row.get("must") is not None:
+            name = row["name"].partition(",")[0]
             rows.append([
                 f"discover: racing, at {name}'s ratio of {row['ratio']:.1f}",
                 f"{MARKED:,}",
@@ -189,6 +195,30 @@ def plan() -> list[str]:
     ]
 
 
+def visited_block() -> list[str]:
+    """The table of docs/gradients.md: how many multiplications are needed."""
+    document = load("visited")
+    if not document:
+        return []
+    rows = [
+        [
+            row["network"],
+            f"`{row['layer']}`",
+            str(row["input size"]),
+            f"{row['multiplications per channel'] / 1e6:,.0f} million",
+            f"{row['share needed']['mean']:.0%} ({row['share needed']['range'][0]:.0%}–{row['share needed']['range'][1]:.0%})",
+        ]
+        for row in document["rows"]
+    ]
+    pictures = document["rows"][0]["pictures"]
+    return [
+        *table(["network", "layer", "input size", "multiplications per channel", "needed"], rows),
+        "",
+        f"Convolutions between all channels, mean and range over {pictures} pictures, {document['data set']} (`benchmarks/visited.py`). Random "
+        "weights are there to compare with; trained ones may differ.",
+    ]
+
+
 def search_block() -> list[str]:
     """The table of docs/search.md."""
     document = load("search")
@@ -199,7 +229,8 @@ def search_block() -> list[str]:
         lines += [
             f"{name} at {one['backbone']['preprocessing']['input_size']} px, {one['channels']} channels, {len(one['draws'])} draws of "
             f"{one['images per draw']} from {one['pool']} training images of {document['data set']}; a visit of an image costs "
-            f"{one['cost']['visit']:.1f} maps; {one['silent']:.0%} of the cells are silent:",
+            f"{one['cost']['without Numba']['visit, many']:.1f} maps, or {one['cost']['with Numba']['visit, many']:.1f} of the cheaper ones with Numba; "
+            f"{one['silent']:.0%} of the cells are silent:",
             "",
         ]
         rows = []
@@ -208,12 +239,22 @@ def search_block() -> list[str]:
             rows.append([
                 method,
                 f"{sum(draw['same'] for draw in draws)} of {len(draws)}",
-                *(_over(draws, what) for what in ("times fewer maps", "times less cost", "share of ceiling")),
+                _over([draw["times fewer maps"] for draw in draws]),
+                *(_over([draw["times less cost"][how] for draw in draws]) for how in ("without Numba", "with Numba")),
+                _over([draw["share of ceiling"] for draw in draws]),
             ])  # fmt: skip
         ceilings = [1 / (1 - draw["ceiling"]) for draw in one["draws"]]
         lines += [
             *table(
-                ["search", "same winners", "times fewer maps", "times less cost", "saving / ceiling"], rows
+                [
+                    "search",
+                    "same winners",
+                    "times fewer maps",
+                    "times less cost",
+                    "with Numba",
+                    "saving / ceiling",
+                ],
+                rows,
             ),
             "",
             f"A search that is told the answer needs {_mean(ceilings):.1f} times fewer maps ({min(ceilings):.1f}–{max(ceilings):.1f}).",
@@ -226,6 +267,5 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _over(draws: list[dict[str, Any]], what: str) -> str:
-    values = [draw[what] for draw in draws]
+def _over(values: list[float]) -> str:
     return f"{_mean(values):.2f} ({min(values):.2f}–{max(values):.2f})"
