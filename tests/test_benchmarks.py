@@ -80,7 +80,11 @@ def test_gradient_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     module = script("gradient_maps", "captum", "pytorch_grad_cam", "torchcam", "zennit")
     settings = "--networks alexnet --channels 3 --chunks 2 --pilot 2 --repeats 1 --threads 1"
     result = module.main([*settings.split(), "--json", str(out)])
-    must, public, *rows = result["rows"]
+    must, public, *rest = result["rows"]
+    rows = [row for row in rest if "way" in row]
+    (zeros,) = [row for row in rest if "way" not in row]
+    assert "nothing is claimed" in zeros["name"]
+    assert "must" not in zeros
     assert public["ratio"] >= must["ratio"]
     assert {row["way"] for row in rows} == {*module.WHOLE, *module.CHUNKED}
     of_libraries = [row["ratio"] for row in rows if row["way"] in module.LIBRARIES]
@@ -92,6 +96,8 @@ def test_gradient_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (summary,) = result["fastest"]
     assert summary["of all"]["ratio"] == min(row["ratio"] for row in rows)
     assert "captum Saliency" in capsys.readouterr().out
+    again = module.document({**result["measured"], "squeezenet1_1": result["measured"]["alexnet"]})
+    assert len(again["fastest"]) == 2, "a network that was measured before stays"
 
 
 @pytest.mark.usefixtures("benchmarks")
