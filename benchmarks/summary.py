@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ NETWORKS = {
     "caffenet": "CaffeNet composite",
 }
 Row = dict[str, Any]
+#: Pages with tables between two marks.
+BLOCKS: list[tuple[str, str, Callable[[], list[str]], str]] = [
+    ("discovery", "<!-- discovery:begin -->", summary_discovery.block, "<!-- discovery:end -->"),
+    ("doubt", summary_doubt.BEGIN, summary_doubt.block, summary_doubt.END),
+    ("arrangement", summary_arrangement.BEGIN, summary_arrangement.block, summary_arrangement.END),
+    ("forward-only", summary_forward_only.BEGIN, summary_forward_only.block, summary_forward_only.END),
+    ("speed", summary_speed.BEGIN, summary_speed.block, summary_speed.END),
+    ("speed", summary_speed.PLAN_BEGIN, summary_speed.plan, summary_speed.PLAN_END),
+    ("search", summary_speed.SEARCH_BEGIN, summary_speed.search_block, summary_speed.SEARCH_END),
+    ("gradients", summary_speed.VISITED_BEGIN, summary_speed.visited_block, summary_speed.VISITED_END),
+]
 
 
 def error(row: Row) -> str:
@@ -288,53 +300,17 @@ def main() -> int:
     readme = replaced(readme, BEGIN, readme_block(), END)
     readme = replaced(readme, "<!-- linear:begin -->", summary_linear.readme_block(), "<!-- linear:end -->")
     readme = replaced(readme, BEGIN2, summary_table2.readme_rows(), END2)
-    discovery = (ROOT / "docs" / "discovery.md").read_text(encoding="utf-8")
-    discovery = replaced(
-        discovery, "<!-- discovery:begin -->", summary_discovery.block(), "<!-- discovery:end -->"
-    )
     wanted = {
         ROOT / "README.md": readme,
-        ROOT / "docs" / "discovery.md": discovery,
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "results-classification.md": summary_table2.page(),
     }
     if text := summary_linear.page():
         wanted[ROOT / "docs" / "results-linear.md"] = text
-    doubt = ROOT / "docs" / "doubt.md"
-    wanted[doubt] = replaced(
-        doubt.read_text(encoding="utf-8"), summary_doubt.BEGIN, summary_doubt.block(), summary_doubt.END
-    )
-    arrangement = ROOT / "docs" / "arrangement.md"
-    wanted[arrangement] = replaced(
-        arrangement.read_text(encoding="utf-8"),
-        summary_arrangement.BEGIN,
-        summary_arrangement.block(),
-        summary_arrangement.END,
-    )
-    forward = ROOT / "docs" / "forward-only.md"
-    wanted[forward] = replaced(
-        forward.read_text(encoding="utf-8"),
-        summary_forward_only.BEGIN,
-        summary_forward_only.block(),
-        summary_forward_only.END,
-    )
-    speed, search = ROOT / "docs" / "speed.md", ROOT / "docs" / "search.md"
-    text = speed.read_text(encoding="utf-8")
-    text = replaced(text, summary_speed.BEGIN, summary_speed.block(), summary_speed.END)
-    wanted[speed] = replaced(text, summary_speed.PLAN_BEGIN, summary_speed.plan(), summary_speed.PLAN_END)
-    wanted[search] = replaced(
-        search.read_text(encoding="utf-8"),
-        summary_speed.SEARCH_BEGIN,
-        summary_speed.search_block(),
-        summary_speed.SEARCH_END,
-    )
-    gradients = ROOT / "docs" / "gradients.md"
-    wanted[gradients] = replaced(
-        gradients.read_text(encoding="utf-8"),
-        summary_speed.VISITED_BEGIN,
-        summary_speed.visited_block(),
-        summary_speed.VISITED_END,
-    )
+    for name, begin, block, end in BLOCKS:
+        path = ROOT / "docs" / f"{name}.md"
+        text = wanted.get(path) or path.read_text(encoding="utf-8")
+        wanted[path] = replaced(text, begin, block(), end)
     stale = [
         path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]

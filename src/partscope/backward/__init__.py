@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from partscope.backward.linearised import CHUNK, Linearised, linearise
+from partscope.backward.linearised import Linearised, linearise
 
-__all__ = ["CHUNK", "Linearised", "can_be_sparse", "linearise"]
+__all__ = ["Linearised", "can_be_sparse", "linearise"]
 
 
 @cache
@@ -27,9 +27,6 @@ def can_be_sparse() -> bool:
         import numba
 
         import partscope.backward.compiled.sparse  # noqa: F401
-    except (
-        ImportError,
-        OSError,
-    ):  # also a Numba that does not get on with this NumPy, or lacks its libraries
+    except (ImportError, OSError):  # also a Numba that does not get on with NumPy, or lacks its libraries
         return False
     return not numba.config.DISABLE_JIT

@@ -60,34 +60,44 @@ def convolved(
     outs, ins = table.shape[1], table.shape[2]
     sources = np.empty(taps[0] * taps[1] * most, np.int32)
     weights = np.empty(taps[0] * taps[1] * most, np.int32)
+    others, numbers = np.empty(taps[0] * taps[1], np.int64), np.empty(taps[0] * taps[1], np.int64)
     sources_at, weights_at, table_at = sources.ctypes.data, weights.ctypes.data, table.ctypes.data
     out_block, value_block = out.shape[1] * ROW_BYTES, values.shape[1] * ROW_BYTES
     for position in range(low, high):
         start, stop = first[position], first[position + 1]
         if start == stop:
             continue
-        y = position // width
-        x = position - y * width
         n = 0
-        for i in range(taps[0]):
-            v = y + padding[0] - i * dilation[0]
-            if v < 0 or v % stride[0] != 0 or v // stride[0] >= grid[0]:
-                continue
-            for j in range(taps[1]):
-                u = x + padding[1] - j * dilation[1]
-                if u < 0 or u % stride[1] != 0 or u // stride[1] >= grid[1]:
-                    continue
-                other = v // stride[0] * grid[1] + u // stride[1]
-                tap = (i * taps[1] + j) * outs
-                for source in range(given_first[other], given_first[other + 1]):
-                    sources[n] = given_rows[source]
-                    weights[n] = (tap + given_channels[source]) * ins
-                    n += 1
+        for k in range(_reached(position, width, grid, taps, stride, padding, dilation, others, numbers)):
+            for source in range(given_first[others[k]], given_first[others[k] + 1]):
+                sources[n] = given_rows[source]
+                weights[n] = (numbers[k] * outs + given_channels[source]) * ins
+                n += 1
         for block in range(out.shape[0]):
             to = out.ctypes.data + block * out_block
             start_from = before.ctypes.data + block * out_block
             at = values.ctypes.data + block * value_block
             _fill(to, start_from, add, start, stop, channels, sources_at, weights_at, n, at, table_at)
+
+
+@numba.njit
+def _reached(position, width, grid, taps, stride, padding, dilation, others, numbers):
+    """Put down the output positions that a position of the input has taps in common with, and these taps' numbers."""
+    y = position // width
+    x = position - y * width
+    reached = 0
+    for i in range(taps[0]):
+        v = y + padding[0] - i * dilation[0]
+        if v < 0 or v % stride[0] != 0 or v // stride[0] >= grid[0]:
+            continue
+        for j in range(taps[1]):
+            u = x + padding[1] - j * dilation[1]
+            if u < 0 or u % stride[1] != 0 or u // stride[1] >= grid[1]:
+                continue
+            others[reached] = v // stride[0] * grid[1] + u // stride[1]
+            numbers[reached] = i * taps[1] + j
+            reached += 1
+    return reached
 
 
 @numba.njit(inline="always")
@@ -138,35 +148,21 @@ def convolved_depthwise(
     sources = np.empty(taps[0] * taps[1] + 1, np.int32)
     weights = np.empty(taps[0] * taps[1] + 1, np.int32)
     others = np.empty(taps[0] * taps[1], np.int64)
-    lines = np.empty(taps[0] * taps[1], np.int64)
+    taps_there = np.empty(taps[0] * taps[1], np.int64)
     out_block, value_block = out.shape[1] * ROW_BYTES, values.shape[1] * ROW_BYTES
     for position in range(low, high):
         start, stop = first[position], first[position + 1]
         if start == stop:
             continue
-        y = position // width
-        x = position - y * width
-        reached = 0
-        for i in range(taps[0]):
-            v = y + padding[0] - i * dilation[0]
-            if v < 0 or v % stride[0] != 0 or v // stride[0] >= grid[0]:
-                continue
-            for j in range(taps[1]):
-                u = x + padding[1] - j * dilation[1]
-                if u < 0 or u % stride[1] != 0 or u // stride[1] >= grid[1]:
-                    continue
-                others[reached] = v // stride[0] * grid[1] + u // stride[1]
-                lines[reached] = (i * taps[1] + j) * table.shape[1]
-                reached += 1
+        reached = _reached(position, width, grid, taps, stride, padding, dilation, others, taps_there)
         for row in range(start, stop):
             channel = channels[row]
             n = 0
             for k in range(reached):
                 source = numbers[others[k], channel]
-                sources[n] = (
-                    source  # overwritten if there is none: a branch would be guessed wrongly too often
-                )
-                weights[n] = lines[k] + channel
+                # Overwritten if there is none: a branch would be guessed wrongly too often.
+                sources[n] = source
+                weights[n] = taps_there[k] * table.shape[1] + channel
                 n += source >= 0
             block = 0
             while block < out.shape[0]:
@@ -307,9 +303,8 @@ def listed(mask, first, channels):
     for position in range(mask.shape[0]):
         first[position] = n
         for channel in range(mask.shape[1]):
-            channels[n] = (
-                channel  # overwritten if it does not count: a branch would be guessed wrongly half the time
-            )
+            # Overwritten if it does not count: a branch would be guessed wrongly half the time.
+            channels[n] = channel
             n += mask[position, channel]
     first[mask.shape[0]] = n
     return n

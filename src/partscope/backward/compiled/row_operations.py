@@ -23,7 +23,6 @@ from partscope.backward.pooling import Pooled
 from partscope.backward.rules import Operation
 
 _LARGEST = 2**31 - 1
-Mask = NDArray[np.bool_]
 
 
 class RowOperation(Protocol):
