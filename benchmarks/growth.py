@@ -30,7 +30,7 @@ import torch
 
 import partscope
 from partscope import Backbone, get_backbone, load_dataset, load_image, reuse_freed_memory
-from partscope.backward import can_be_sparse, linearise
+from partscope.backward import has_numba, linearise
 from partscope.centres import find_centres
 from partscope.channel_centres import CentreSpec
 from partscope.dataset import PartDataset
@@ -153,7 +153,7 @@ def steps(
         for one in inputs:
             image = one[None].clone().requires_grad_(True)
             with torch.enable_grad():
-                linearise(backbone.activations(image), image, sparse=can_be_sparse())
+                linearise(backbone.activations(image), image, sparse=has_numba())
 
     def few(count: int) -> None:
         for one in inputs:

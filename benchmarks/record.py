@@ -16,7 +16,7 @@ import torchvision
 
 import partscope
 from partscope.atomic import atomic_write
-from partscope.backward import can_be_sparse
+from partscope.backward import has_numba
 
 #: How the subset of classes that the figures were made on is called, where the folder holds just these.
 CUB25 = "CUB-200-2011, classes 1–25"
@@ -32,7 +32,7 @@ def environment(data: Path | None = None, **settings: Any) -> dict[str, Any]:
             "torchvision": torchvision.__version__,
             "timm": timm.__version__,
             "numpy": numpy.__version__,
-            "numba": version("numba") if can_be_sparse() else None,
+            "numba": version("numba") if has_numba() else None,
         },
         "machine": {
             "processor": processor(),

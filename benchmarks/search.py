@@ -7,7 +7,7 @@ is stopped, by hand or after --minutes, is continued by the same command. Then 2
 recorded centres, which takes minutes. Only training images are looked at.
 
 The unit of cost is a gradient map with its centre, among very many of one image. `visit` is what an image costs before its first map
-(decoding, forward pass, reading the graph, listing the elements that a gradient can reach); fewer than 32 channels of an image run
+(decoding, forward pass, reading the graph, listing the elements that a gradient can reach); fewer than 12 channels of an image run
 on whole feature maps, and fewer than four through autograd, whose visits are cheaper and whose maps are dearer; screening an image
 is a forward pass and a check of silent channels. All of these are measured here, in the same unit, twice: with Numba (the extra
 `fast`), which makes the exhaustive search cheaper most of all, and without. An exhaustive search visits every image once, a search once
@@ -33,8 +33,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partscope import PartscopeWarning, load_dataset, maps
+from partscope import PartscopeWarning, load_dataset, maps, reuse_freed_memory
 from partscope.backbones import Backbone, get_backbone
+from partscope.backward import convolution, has_numba
 from partscope.channel_centres import CentreSpec, channel_centres
 from partscope.dataset import PartDataset
 from partscope.images import load_image
@@ -50,7 +51,7 @@ from record import environment, write_json
 BACKBONES = ("squeezenet1_1", "efficientnet_lite0")
 #: Numbers of channels in an image that go the same way, and two of them that are timed: autograd, whole feature maps, rows.
 LIMITS = {"few": (0, FEW), "some": (FEW, MANY), "many": (MANY, 10**9)}
-BANDS = {"few": (1, FEW - 1), "some": (8, MANY - 1), "many": (64, 192)}
+BANDS = {"few": (1, FEW - 1), "some": (FEW, MANY - 1), "many": (16, 192)}
 HOW = {"with Numba": True, "without Numba": False}
 COUNTS = [count for pair in BANDS.values() for count in pair]
 RACING_MUST, RACING_MOONSHOT, RACING_SAME = 8.0, 20.0, 0.95
@@ -74,14 +75,17 @@ class Counted(RecordedCells):
 @contextmanager
 def numba(there: bool) -> Iterator[None]:
     """Measure as where Numba is, or is not."""
-    original = maps.can_be_sparse
+    original = has_numba
     if there and not original():
         raise SystemExit("Numba is missing: pip install 'partscope[fast]'.")
-    maps.can_be_sparse = lambda: there
+    users = (maps, convolution)
+    for module in users:
+        module.has_numba = lambda: there  # type: ignore[assignment]
     try:
         yield
     finally:
-        maps.can_be_sparse = original
+        for module in users:
+            module.has_numba = original
 
 
 def seconds_of_steps(
@@ -286,6 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "search.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    reuse_freed_memory()  # as the command line does
     if options.minutes is not None:
         signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes)

@@ -25,7 +25,7 @@ from networks import awkward_network, backbone_of
 from partscope import PartDetector, use_engine
 from partscope.backbones import Backbone
 from partscope.backbones.carried import CarriedBackbone
-from partscope.backward import can_be_sparse
+from partscope.backward import has_numba
 from partscope.cli import main
 from partscope.dataset import PartDataset
 from partscope.engine import Advance, Shard, ShardDone, current_engine, current_shard, make_engine
@@ -214,7 +214,7 @@ def answers(
     worker = BlockWorker(
         (
             version or partscope.__version__,
-            can_be_sparse() if numba is None else numba,
+            has_numba() if numba is None else numba,
             1,
             1,
             pickle.dumps(make),
@@ -259,7 +259,7 @@ def test_a_worker_of_another_version_refuses_every_block(monkeypatch: pytest.Mon
 
 
 def test_a_worker_with_numba_and_a_driver_without_refuse_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    for how, described, _ in answers(monkeypatch, Awkward(), numba=not can_be_sparse()):
+    for how, described, _ in answers(monkeypatch, Awkward(), numba=not has_numba()):
         assert how == REFUSED
         assert "partscope[fast]" in str(as_error(described))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from partscope.backbones.core import Backbone
 from partscope.backbones.devices import computing
-from partscope.backward import Linearised, can_be_sparse, linearise
+from partscope.backward import Linearised, has_numba, linearise
 from partscope.chunking import ChunkTuner, device_clock
 from partscope.errors import MissingExtraError, OptionError
 
@@ -48,8 +48,9 @@ _CHUNK_CUDA, _CHUNK_AUTOGRAD = 32, 1
 # Linearising a network takes about as long as a forward pass; fewer channels than this are asked of autograd.
 _FEW = 4
 
-# Listing the elements that can have a gradient takes as long as some channels' gradients: for fewer than these it does not pay.
-_MANY = 32
+# Listing the elements that can have a gradient takes as long as some channels' gradients, and rows hold sixteen channels: for fewer
+# than these it does not pay.
+_MANY = 12
 
 
 def gradient_maps(
@@ -205,11 +206,11 @@ def _linearised(activations: Tensor, image: Tensor, wanted: int, engine: str) ->
     sparse = sparse and activations.device.type == "cpu" and activations.dtype == torch.float32
     if engine == "sparse" and not sparse:
         raise OptionError("engine='sparse' works in float32 on a processor; use engine='auto'.")
-    if engine == "sparse" and not can_be_sparse():
+    if engine == "sparse" and not has_numba():
         raise MissingExtraError("numba", "fast", "engine='sparse'")
     try:
         with _gradients_on():
-            return linearise(activations, image, sparse and can_be_sparse())
+            return linearise(activations, image, sparse and has_numba())
     except NotImplementedError as error:
         if engine != "auto":
             raise OptionError(

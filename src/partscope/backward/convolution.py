@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from partscope.backward.availability import has_numba
 from partscope.backward.pieces import Piece
 from partscope.backward.recording import Value, shape_of
 from partscope.backward.rules import Asked, Operation, Received, rule
@@ -73,6 +74,7 @@ class Convolution:
 
     def __post_init__(self) -> None:
         self._prepared: dict[tuple[int, int], Tensor] = {}
+        self._tiled: Tensor | None = None
 
     def scaled(self, factor: Tensor) -> Convolution:
         """Return the same with the gradients that it receives multiplied by a factor per output channel, (out,)."""
@@ -92,13 +94,22 @@ class Convolution:
             low, width = 0, out
         gradient = piece.values.squeeze(1)
         groups = width if depthwise else self.groups
-        result = self._back(gradient, low, width, groups)
-        return [Piece(result.unsqueeze(1), low if depthwise else 0), *[None] * (self.inputs - 1)]
+        first = low if depthwise else 0
+        return [self._piece(gradient, low, width, groups, first), *[None] * (self.inputs - 1)]
+
+    def _piece(self, gradient: Tensor, low: int, width: int, groups: int, first: int) -> Piece:
+        if self.weight.shape[2:] != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0) or groups > 1:
+            return Piece(self._back(gradient, low, width, groups).unsqueeze(1), first)
+        # Of the pixels that a strided 1×1 convolution does not look at nothing is kept.
+        values = functional.conv2d(gradient, self._weight(low, width, mirrored))
+        return Piece(values.unsqueeze(1), first, every=self.stride, size=self.size)
 
     def _back(self, gradient: Tensor, low: int, width: int, groups: int) -> Tensor:
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True)]
         if self.stride == (1, 1) and all(r >= p for r, p in zip(reach, self.padding, strict=True)):
             padding = [r - p for r, p in zip(reach, self.padding, strict=True)]
+            if width == self.weight.shape[0] and self.share_of_time(len(gradient)) < 1:
+                return self._by_tiles(gradient, padding)
             weight = self._weight(low, width, mirrored)
             return functional.conv2d(gradient, weight, None, 1, padding, self.dilation, groups)
         square = self.stride[0] == self.stride[1] and self.dilation == (1, 1) and groups == 1
@@ -128,6 +139,23 @@ class Convolution:
         if width == self.weight.shape[0]:
             self._prepared[key] = weight
         return cast(Tensor, weight)
+
+    def share_of_time(self, count: int) -> float:
+        """Return the time for `count` whole feature maps over that of a plain convolution: less where Winograd's is used."""
+        weight = self.weight
+        plain = self.groups == 1 and self.stride == self.dilation == (1, 1) and weight.shape[2:] == (3, 3)
+        if not plain or weight.dtype != torch.float32 or weight.device.type != "cpu" or not has_numba():
+            return 1.0
+        from partscope.backward.compiled import winograd
+
+        return winograd.share_of_time(weight.shape[0], weight.shape[1], count, self.size)
+
+    def _by_tiles(self, gradient: Tensor, padding: Sequence[int]) -> Tensor:
+        from partscope.backward.compiled import winograd
+
+        if self._tiled is None:
+            self._tiled = winograd.prepared(mirrored(self.weight, 1))
+        return winograd.convolve(gradient, self._tiled, (padding[0], padding[1]))
 
     def _by_phases(self, gradient: Tensor, weight: Tensor, stride: int) -> Tensor:
         """One convolution gives the stride² pixels that belong to each output, which are then put in their places."""

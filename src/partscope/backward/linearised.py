@@ -13,7 +13,7 @@ from partscope.backward import arranging, convolution, elementwise, pooling
 from partscope.backward.pieces import Piece
 from partscope.backward.recording import Recording, Value, read_recording, shape_of
 from partscope.backward.rules import operation_of
-from partscope.backward.steps import Key, Step, before_pooling, channels_of, folded
+from partscope.backward.steps import Key, Step, before_pooling, folded, run_whole
 
 if TYPE_CHECKING:
     from partscope.backward.compiled.sparse import Sparse
@@ -95,15 +95,12 @@ class Linearised:
     def _run(self, known: dict[Key, Piece]) -> Piece | None:
         with torch.no_grad():
             for step in self._steps:
-                received = [known.pop(key, None) for key in step.takes]
-                if all(piece is None for piece in received):
-                    continue
-                for key, piece in zip(step.gives, step.operation(received), strict=True):
-                    if key is None or piece is None:
-                        continue
-                    channels = channels_of(self._shapes[key])
-                    known[key] = known[key].plus(piece, channels) if key in known else piece
-        return known.get(self._end)
+                taken = [known.pop(key, None) for key in step.takes]
+                if any(piece is not None for piece in taken):
+                    received = [None if piece is None else piece.filled() for piece in taken]
+                    run_whole(step, received, known, self._shapes)
+        end = known.get(self._end)
+        return None if end is None else end.filled()
 
 
 def linearise(output: Tensor, image: Tensor, sparse: bool = False) -> Linearised | None:

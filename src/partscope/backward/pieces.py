@@ -18,11 +18,28 @@ class Piece:
         in channels-last order in memory, which is what convolutions on a CPU are fast with.
     first: see above; 0 where `values` has all channels.
     owned: nobody else holds `values`, so that it may be overwritten.
+    every, size: `values` are those of every n-th pixel, down and across, of maps of a size (h, w), from the first one on; the others
+        have zero gradient. Steps are given pieces that are :meth:`filled`.
     """
 
     values: Tensor
     first: int = 0
     owned: bool = True
+    every: tuple[int, int] = (1, 1)
+    size: tuple[int, int] = (0, 0)
+
+    def filled(self) -> Piece:
+        """Return the same gradients with all pixels."""
+        if self.every == (1, 1):
+            return self
+        maps = feature_maps(self.values, self.values.shape[2], self.size)
+        self._pixels_of(maps).copy_(self.values)
+        return Piece(maps, self.first)
+
+    def _pixels_of(self, maps: Tensor) -> Tensor:
+        """Those pixels of whole maps that these values are of."""
+        down, across = self.every
+        return maps[..., ::down, ::across]
 
     def whole(self, channels: int) -> Piece:
         """Return the same gradients with all channels of the value."""
@@ -35,7 +52,12 @@ class Piece:
 
     def plus(self, other: Piece, channels: int) -> Piece:
         """Return the sum of two pieces, in the memory of one of them where that is free."""
-        one, two = self, other
+        one, two = (self, other) if other.every == (1, 1) else (other, self)
+        if one.every != (1, 1):
+            if two.every == (1, 1) and two.owned and one.values.shape[:3] == two.values.shape[:3]:
+                one._pixels_of(two.values).add_(one.values)
+                return two
+            one, two = one.filled(), two.filled()
         if (one.first, one.values.shape) != (two.first, two.values.shape):
             one, two = one.whole(channels), two.whole(channels)
         if not one.owned:
@@ -46,9 +68,9 @@ class Piece:
         return Piece(one.values + two.values, one.first)
 
 
-def feature_maps(like: Tensor, channels: int) -> Tensor:
-    """Return zeros in the shape of a piece's values but with other channels, channels-last in memory."""
-    shape = (like.shape[0], channels, *like.shape[3:])
+def feature_maps(like: Tensor, channels: int, size: tuple[int, ...] | None = None) -> Tensor:
+    """Return zeros in the shape of a piece's values but with other channels, or of another size, channels-last in memory."""
+    shape = (like.shape[0], channels, *(like.shape[3:] if size is None else size))
     layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
     zeros = torch.zeros(shape, dtype=like.dtype, device=like.device).contiguous(memory_format=layout)
     return zeros.unsqueeze(1)

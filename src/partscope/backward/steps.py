@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from partscope.backward.convolution import Convolution
 from partscope.backward.elementwise import Scale
+from partscope.backward.pieces import Piece
 from partscope.backward.pooling import Pooled
 from partscope.backward.rules import Operation
 
@@ -25,6 +27,19 @@ class Step:
     operation: Operation
     takes: list[Key]
     gives: list[Key | None]
+
+
+def run_whole(
+    step: Step,
+    received: Sequence[Piece | None],
+    known: MutableMapping[Key, Any],
+    shapes: Mapping[Key, tuple[int, ...]],
+) -> None:
+    """Run a step on whole feature maps, and add its results to those that are known (of the values it gives, pieces)."""
+    for key, piece in zip(step.gives, step.operation(received), strict=True):
+        if key is not None and piece is not None:
+            before = known.get(key)
+            known[key] = piece if before is None else before.plus(piece, channels_of(shapes[key]))
 
 
 def before_pooling(steps: list[Step]) -> list[Step]:

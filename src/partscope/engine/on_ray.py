@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from partscope.backward import can_be_sparse
+from partscope.backward import has_numba
 from partscope.engine.blocks import Advance, Block, Item, MakeWorker, Result, unheard
 from partscope.engine.cluster import connect, room_for
 from partscope.engine.ray_worker import DONE, FAILED, BlockWorker, as_error
@@ -95,7 +95,7 @@ class RayEngine(HeldThreads):
             self._owned = connect(self.address, (self.workers or 0) * threads)
             self._connected = True
         body = ray.cloudpickle.dumps(make_worker)
-        task = ray.put((__version__, can_be_sparse(), threads, blas_threads(), body))
+        task = ray.put((__version__, has_numba(), threads, blas_threads(), body))
         gpus = 1 if getattr(make_worker, "device", "cpu") == "cuda" else 0
         attempts: Counter[int] = Counter()
         reasons: dict[int, str] = {}

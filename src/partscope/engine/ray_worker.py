@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import partscope.errors
-from partscope.backward import can_be_sparse
+from partscope.allocator import reuse_freed_memory
+from partscope.backward import has_numba
 from partscope.engine.blocks import unheard
 from partscope.engine.threads import limited_threads
 from partscope.errors import EngineError, PartscopeError, PartscopeWarning
@@ -35,6 +36,8 @@ class BlockWorker:
     def __init__(self, task: Any) -> None:
         import ray
 
+        # As the command line does: without it, page faults take a quarter of a worker's time, and the more the more workers there are.
+        reuse_freed_memory()
         version, numba, self._threads, self._blas, body = ray.get(task)
         self._answer: tuple[str, Any] | None = None
         self._notes: list[str] = []
@@ -44,7 +47,7 @@ class BlockWorker:
                     f"a worker has partscope {__version__} where this process has {version}; install the same version on "
                     "all machines of the cluster."
                 )
-            if numba != can_be_sparse():
+            if numba != has_numba():
                 raise EngineError(
                     f"a worker has {'no ' if numba else ''}Numba where this process has {'it' if numba else 'none'}, so that "
                     "the last digits of gradients would differ; install the extra partscope[fast] on all machines, or on none."

@@ -24,13 +24,14 @@ _ROW = ir.VectorType(_FLOAT, LANES)
 _FLAGS = ("contract", "nsz")
 
 
-def weighted_rows(count: int, blocks: int = 1) -> Any:
+def weighted_rows(count: int, blocks: int = 1, listed: bool = True) -> Any:
     """Return a compiled function that works out `count` rows which follow one another, in each of `blocks` blocks.
 
     Its arguments are addresses and numbers, `(out, before, stride, add, sources, weights, n, values, value_stride, table,
     columns)`. With `sources` and `weights` two lists of n int32, out[b, j] = (before[b, j] if add else 0)
     + Σ_e table[weights[e] + columns[j]] · values[b, sources[e]], where out, before and values consist of rows of 16 aligned
-    float32, blocks are `stride` and `value_stride` bytes apart, and columns is a tuple of `count` int64.
+    float32, blocks are `stride` and `value_stride` bytes apart, and columns is a tuple of `count` int64. Without lists,
+    sources[e] = weights[e] = e.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -43,12 +44,14 @@ def weighted_rows(count: int, blocks: int = 1) -> Any:
             address, address, number, number, address, address, number, address, number, address,
             types.UniTuple(number, count),
         )  # fmt: skip
-        return signature, lambda context, builder, _, given: _sums(context, builder, given, count, blocks)
+        return signature, lambda context, builder, _, given: _sums(
+            context, builder, given, count, blocks, listed
+        )
 
     return run
 
 
-def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int) -> Any:
+def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int, listed: bool) -> Any:
     """Build the loop: sums start from what is there or from zero, take one list entry a round, and are stored."""
     out, before, stride, add, sources, weights, n, values, value_stride, table, columns = given
     zero, one = _number(0), _number(1)
@@ -87,8 +90,12 @@ def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int) -> An
     i = builder.phi(_INDEX)
     i.add_incoming(zero, begin)
     sums = [_phi(builder, (row, begin)) for row in first]
-    source = builder.mul(builder.sext(builder.load(builder.gep(sources, [i])), _INDEX), _number(ROW_BYTES))
-    line = builder.gep(table, [builder.sext(builder.load(builder.gep(weights, [i])), _INDEX)])
+    number, weight_number = (
+        builder.sext(builder.load(builder.gep(numbers, [i])), _INDEX) if listed else i
+        for numbers in (sources, weights)
+    )
+    source = builder.mul(number, _number(ROW_BYTES))
+    line = builder.gep(table, [weight_number])
     rows = [
         builder.load(builder.inttoptr(builder.add(start, source), _ROW.as_pointer()), align=ROW_BYTES)
         for start in starts

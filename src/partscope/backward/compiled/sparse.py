@@ -27,7 +27,7 @@ from partscope.backward.compiled.row_operations import (
 from partscope.backward.compiled.rows import Listing, Rows
 from partscope.backward.convolution import Convolution
 from partscope.backward.pieces import Piece
-from partscope.backward.steps import Key, Step, channels_of
+from partscope.backward.steps import Key, Step, run_whole
 
 Gradient = Piece | Rows
 
@@ -41,12 +41,16 @@ _BLOCKS, _MEMORY = 4, 256 * 2**20
 
 @dataclass
 class Visit:
-    """A convolution's multiplications per channel: all, and those between listed elements of its two ends."""
+    """A convolution's multiplications per channel: all, and those between listed elements of its two ends.
+
+    `share` is the time on whole feature maps over that of a plain convolution.
+    """
 
     every: float
     some: float
     given: Listing
     out: Listing
+    share: float
 
     def cost(self, from_rows: bool) -> float:
         """Return the time on rows, in multiplications of a dense convolution."""
@@ -55,7 +59,7 @@ class Visit:
     def pays(self, from_rows: bool) -> bool:
         """Whether it is faster on rows, coming from rows or from feature maps."""
         back = _TURN * (self.given.size + self.out.size) if from_rows else 0
-        return self.cost(from_rows) <= self.every + back
+        return self.cost(from_rows) <= self.every * self.share + back
 
 
 class Sparse:
@@ -101,7 +105,7 @@ class Sparse:
             if visit is not None:
                 on_rows = visit.pays(were_rows)
                 if on_rows:
-                    saved += visit.every - visit.cost(were_rows)
+                    saved += visit.every * visit.share - visit.cost(were_rows)
             listing = self._listing(take)
             if were_rows and not on_rows and listing is not None:
                 saved -= _TURN * listing.size
@@ -121,7 +125,11 @@ class Sparse:
                 self._listing(next(key for key in step.gives if key is not None)),
             )
             self._visits[take] = (
-                None if given is None or out is None else Visit(*visited(operation, given, out), given, out)
+                None
+                if given is None or out is None
+                else Visit(
+                    *visited(operation, given, out), given, out, operation.share_of_time(LANES * _BLOCKS)
+                )
             )
         return self._visits[take]
 
@@ -134,9 +142,9 @@ class Sparse:
         """Return the image's gradients for the start's; None where nothing reaches the image."""
         with torch.no_grad():
             for step in self._steps:
-                received = [known.pop(key, None) for key in step.takes]
-                if any(gradient is not None for gradient in received):
-                    self._run(step, received, known)
+                taken = [known.pop(key, None) for key in step.takes]
+                if any(gradient is not None for gradient in taken):
+                    self._run(step, [g.filled() if isinstance(g, Piece) else g for g in taken], known)
         end = known.get(self._end)
         return end.piece(torch.contiguous_format) if isinstance(end, Rows) else end
 
@@ -156,11 +164,10 @@ class Sparse:
 
     def _run_whole(self, step: Step, received: list[Gradient | None], known: dict[Key, Gradient]) -> None:
         """Run a step on whole feature maps."""
-        pieces = [as_piece(gradient) for gradient in received]
-        for key, piece in zip(step.gives, step.operation(pieces), strict=True):
-            if key is not None and piece is not None:
-                before = as_piece(known.get(key))
-                known[key] = piece if before is None else before.plus(piece, channels_of(self._shapes[key]))
+        for key in step.gives:
+            if key is not None and isinstance(gradient := known.get(key), Rows):
+                known[key] = gradient.piece()
+        run_whole(step, [as_piece(gradient) for gradient in received], known, self._shapes)
 
     def _rows(self, step: Step, gradient: Gradient | None) -> Rows | None:
         """The gradient as rows, where the step is to run on them."""
@@ -192,7 +199,7 @@ class Sparse:
         assert listing is not None
         if isinstance(gradient, Rows):
             return plain(gradient, listing)
-        return Rows.gathered(gradient.whole(self._shapes[key][1]), listing)
+        return Rows.gathered(gradient.filled().whole(self._shapes[key][1]), listing)
 
     def _listing(self, key: Key) -> Listing | None:
         if key not in self._listings:
