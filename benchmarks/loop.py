@@ -340,6 +340,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             draws.append(loop(train, seed, arguments.pictures, arguments.threads))
             result["summary"] = summary(draws, arguments.pictures)
             write_json(arguments.json, result)
+    result["summary"] = summary(draws, arguments.pictures)  # where all draws were there already, too
     if result["folder"] is None or result["folder"]["pictures"] != arguments.folder_of:
         result["folder"] = many(arguments.folder_of, arguments.threads)
         result["folder"][f"opens within {OPENS:.0f} s"] = (

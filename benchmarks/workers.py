@@ -2,7 +2,8 @@
 
 Throughput: gradient maps of 32 channels with the mixture, the scan of discovery, and forward-only centres of all channels, of drawn
 birds on Ray workers of one thread each, on this machine. The time is that between the first finished block and the last, so that
-starting processes, which costs the same for any number of images, is not in it. One and two workers alternate. Memory: the largest resident set of a process that scans n and 10 n images, in a
+starting processes, which costs the same for any number of images, is not in it. One and two workers alternate. The limit is for the gradients. In the other scan each worker decodes pictures in one
+thread while it computes in another, so that one worker keeps two cores busy already: that row has no limit on two cores. Memory: the largest resident set of a process that scans n and 10 n images, in a
 process of its own each.
 
     python benchmarks/workers.py                  # both, on an idle machine
@@ -97,9 +98,9 @@ def throughput(folder: Path, images: int, repeats: int, maps: str) -> dict[str, 
         "name": f"two workers against one, throughput of a scan of {maps}s",
         "ratio": round(ratio, 2),
         "range": [round(min(ratios), 2), round(max(ratios), 2)],
-        "must": FASTER,
+        "must": FASTER if maps == "gradient" else None,
         # Where there is one core alone, nothing can be said.
-        "met": ratio >= FASTER if cores >= 2 else None,
+        "met": ratio >= FASTER if maps == "gradient" and cores >= 2 else None,
         "images": images,
         "images per second": {str(n): [round(v, 2) for v in values] for n, values in speeds.items()},
     }
@@ -149,7 +150,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             made.append(throughput(Path(folder), options.images or 240, options.repeats, "activation"))
     kept = [row for row in rows if row["name"] not in {new["name"] for new in made}]
     rows = sorted([*kept, *made], key=lambda row: str(row["name"]))
-    what = "drawn birds; efficientnet_lite0, its default layer; squared-activation centroids of all channels"
+    what = (
+        f"drawn birds, default layers; gradients: {NETWORK}, {CHANNELS} channels, the mixture; activations and memory: "
+        "efficientnet_lite0, squared-activation centroids of all channels"
+    )
     write_json(
         options.out, {"benchmark": "workers", "environment": environment(data=None, what=what), "rows": rows}
     )

@@ -51,3 +51,11 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
 def tiny_cub(tmp_path: Path) -> Path:
     """The folder of `write_tiny_cub`, the test's own to change."""
     return write_tiny_cub(tmp_path / "tiny_cub")
+
+
+@pytest.fixture
+def always_on_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every convolution of a backward pass with Numba runs on rows, whether that pays or not."""
+    sparse = pytest.importorskip("partscope.backward.compiled.sparse")
+    monkeypatch.setattr(sparse, "_VISIT", 0)
+    monkeypatch.setattr(sparse, "_TURN", 0)

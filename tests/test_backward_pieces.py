@@ -34,16 +34,22 @@ def test_pixels_between_have_zero_gradient() -> None:
         st.tuples(st.integers(1, 3), st.integers(1, 3)), st.tuples(st.integers(1, 3), st.integers(1, 3))
     ),
     owned=st.tuples(st.booleans(), st.booleans()),
+    first=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    width=st.tuples(st.integers(1, 4), st.integers(1, 4)),
 )
 def test_a_sum_is_that_of_all_pixels(
-    every: tuple[tuple[int, int], tuple[int, int]], owned: tuple[bool, bool]
+    every: tuple[tuple[int, int], tuple[int, int]],
+    owned: tuple[bool, bool],
+    first: tuple[int, int],
+    width: tuple[int, int],
 ) -> None:
-    one, two = (spaced(e) for e in every)
+    one, two = (spaced(e, min(w, 4 - f)) for e, f, w in zip(every, first, width, strict=True))
     one.owned, two.owned = owned
+    one.first, two.first = first
     before = [piece.values.clone() for piece in (one, two)]
-    expected = one.filled().values + two.filled().values
+    expected = one.filled().whole(4).values + two.filled().whole(4).values
     found = one.plus(two, 4)
-    assert torch.equal(found.filled().values, expected)
+    assert torch.equal(found.filled().whole(4).values, expected)
     for piece, values in zip((one, two), before, strict=True):
         assert piece.owned or torch.equal(piece.values, values)
 
@@ -99,6 +105,39 @@ def test_strided_shortcuts_equal_autograd(order: str, side: int) -> None:
         for k in range(12):
             (expected,) = torch.autograd.grad(output[:, k].sum(), image, retain_graph=True)
             torch.testing.assert_close(found[k], expected[0], atol=1e-5 if sparse else 1e-10, rtol=0)
+
+
+def test_bands_of_depthwise_shortcuts() -> None:
+    """The gradient of channel 3 alone is a band of one channel, on both branches."""
+    torch.manual_seed(0)
+    stem = nn.Conv2d(3, 4, 3, padding=1).double()
+    short = nn.Conv2d(4, 4, 1, stride=2, groups=4).double()
+    main = nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4).double()
+    image = torch.randn(1, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    x = stem(image)
+    output = torch.cat([short(x), main(x)], 1)
+    linear = linearise(output, image)
+    assert linear is not None
+    found = linear.gradients([3, 4])
+    for row, k in enumerate((3, 4)):
+        (expected,) = torch.autograd.grad(output[:, k].sum(), image, retain_graph=True)
+        torch.testing.assert_close(found[row], expected[0])
+
+
+@pytest.mark.usefixtures("always_on_rows")
+def test_the_image_itself_may_be_seen_at_every_second_pixel_beside_rows() -> None:
+    torch.manual_seed(0)
+    short = nn.Conv2d(3, 4, 1, stride=2)
+    main = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    image = torch.randn(1, 3, 16, 16, requires_grad=True)
+    output = torch.cat([short(image), main(image)], 1)
+    for channels in ([0], [5], [0, 5]):
+        linear = linearise(output, image, sparse=True)
+        assert linear is not None
+        found = linear.gradients(channels)
+        for row, k in enumerate(channels):
+            (expected,) = torch.autograd.grad(output[:, k].sum(), image, retain_graph=True)
+            torch.testing.assert_close(found[row], expected[0])
 
 
 def test_the_image_itself_may_be_seen_at_every_second_pixel() -> None:

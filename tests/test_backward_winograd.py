@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -18,7 +15,7 @@ from partscope.backward import linearise
 pytest.importorskip("numba")
 
 from partscope.backward import convolution
-from partscope.backward.compiled import lanes, sparse, tile_loops, winograd
+from partscope.backward.compiled import sparse, winograd
 from partscope.backward.convolution import Convolution
 from partscope.backward.pieces import Piece
 
@@ -84,7 +81,7 @@ def test_neither_threads_nor_other_maps_change_a_bit() -> None:
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_a_wide_convolution_runs_so(monkeypatch: pytest.MonkeyPatch, padding: int) -> None:
     weight, size = random(64, 96, 3, 3), (24, 20)
-    operation = Convolution(weight, (1, 1), (padding, padding), (1, 1), 1, size)
+    operation = Convolution(weight, (1, 1), (padding, padding), (1, 1), 1, size, maps=32)
     height, width = (s + 2 * padding - 2 for s in size)
     gradient = random(32, 1, 64, height, width)
     calls: list[int] = []
@@ -95,11 +92,11 @@ def test_a_wide_convolution_runs_so(monkeypatch: pytest.MonkeyPatch, padding: in
     assert calls == [1]
     assert found is not None
     assert (found.values[:, 0] - expected).abs().max() <= 3e-5 * expected.abs().max()
-    assert operation.share_of_time(32) < 0.9
+    assert operation.share_of_time() < 0.9
 
 
 @pytest.mark.parametrize(
-    ("changed", "count"),
+    ("changed", "maps"),
     [
         ({"stride": (2, 2)}, 16),
         ({"dilation": (2, 2)}, 16),
@@ -108,21 +105,23 @@ def test_a_wide_convolution_runs_so(monkeypatch: pytest.MonkeyPatch, padding: in
         ({"weight": random(64, 24, 3, 3)}, 16),  # not in rows of sixteen
         ({"weight": random(16, 64, 3, 3)}, 16),  # too little between the ways
         ({"weight": random(64, 64, 3, 3).double()}, 16),
+        ({"padding": (3, 1)}, 16),  # its way back is a transposed convolution
         ({"size": (6, 6)}, 1),  # the weights' way is too long for one map
     ],
 )
-def test_others_do_not(changed: dict[str, object], count: int) -> None:
+def test_others_do_not(changed: dict[str, object], maps: int) -> None:
     given = {
-        "weight": random(64, 64, 3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "size": (20, 20)
+        "weight": random(64, 64, 3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "size": (20, 20),
+        "maps": 16,
     }  # fmt: skip
-    assert Convolution(**given).share_of_time(16) < 1  # type: ignore[arg-type]
-    assert Convolution(**(given | changed)).share_of_time(count) == 1  # type: ignore[arg-type]
+    assert Convolution(**given).share_of_time() < 1  # type: ignore[arg-type]
+    assert Convolution(**(given | changed | {"maps": maps})).share_of_time() == 1  # type: ignore[arg-type]
 
 
 def test_without_numba_none_does(monkeypatch: pytest.MonkeyPatch) -> None:
     operation = Convolution(random(64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1, (20, 20))
     monkeypatch.setattr(convolution, "has_numba", lambda: False)
-    assert operation.share_of_time(64) == 1
+    assert operation.share_of_time() == 1
 
 
 def test_a_deep_network_equals_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +144,41 @@ def test_a_deep_network_equals_autograd(monkeypatch: pytest.MonkeyPatch) -> None
         assert (found[k] - expected[0]).abs().max() <= 1e-4 * expected.abs().max()
 
 
+def test_the_chunk_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many channels are asked for in all does."""
+    calls: list[int] = []
+    convolve = winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *given: calls.append(1) or convolve(*given))
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 20, 1))
+    image = random(1, 3, 34, 34).requires_grad_(True)
+    output = network(image)
+    linear = linearise(output, image, wanted=20)
+    assert linear is not None
+    linear.gradients(range(20))
+    linear.gradients([7])
+    assert calls == [1, 1]
+    shares = {
+        wanted: Convolution(
+            random(64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1, (8, 8), maps=wanted
+        ).share_of_time()
+        for wanted in (1, 1000)
+    }
+    assert shares[1] == 1
+    assert shares[1000] < 1
+
+
+def test_no_maps_give_none() -> None:
+    operation = Convolution(random(64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1, (20, 20))
+    found, *_ = operation([Piece(torch.empty(0, 1, 64, 20, 20))])
+    assert found is not None
+    assert found.values.shape == (0, 1, 64, 20, 20)
+
+
 def test_rows_must_beat_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where half of the time would do on whole maps, rows pay for half as many elements."""
     operation = Convolution(random(64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1, (20, 20))
-    share = operation.share_of_time(64)
+    share = operation.share_of_time()
     some = 0.45 / sparse._VISIT
     visits = [sparse.Visit(1.0, some, listing, listing, s) for s in (1.0, share) for listing in [Empty()]]  # type: ignore[arg-type]
     assert share < 0.8
@@ -160,9 +190,3 @@ def test_rows_must_beat_it(monkeypatch: pytest.MonkeyPatch) -> None:
 class Empty:
     rows: tuple[()] = ()
     size = 0
-
-
-def test_the_kept_machine_code_is_that_of_the_loops() -> None:
-    """Numba looks at winograd.py alone: whoever changes one of these files must change the hash there."""
-    files = b"".join(Path(module.__file__).read_bytes() for module in (lanes, tile_loops))
-    assert hashlib.sha256(files).hexdigest()[:16] == winograd.LOOPS_HASH

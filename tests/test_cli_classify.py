@@ -11,10 +11,7 @@ import pytest
 
 import partscope.cli.classifying
 import partscope.cli.locating
-import partscope.engine.registry
-import partscope.extraction.blocks
 from command_line import Ran, model_file, run
-from engines import Backwards
 from partscope import PartClassifier, load_dataset
 from partscope.classification import read_classes_csv, read_classes_json
 from partscope.feature_cache import FeatureCache
@@ -390,84 +387,3 @@ def test_weights_of_the_features(tiny_cub: Path, tmp_path: Path, capsys: Capture
     ran = run(capsys, "classify", "evaluate", model, tiny_cub, "--weights", weights)
     assert ran.code == 2
     assert "another network" in ran.error
-
-
-# -- engines and job arrays ---------------------------------------------------------------------------------------------
-@pytest.fixture
-def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put another engine in the place of Ray's."""
-    monkeypatch.setitem(partscope.engine.registry.ENGINES, "ray", Backwards)
-
-
-ALL = ("--split", "all", "--threads", "1", "--no-flips")
-
-
-@pytest.mark.usefixtures("backwards")
-def test_another_engine_and_the_jobs_of_an_array_write_the_classifier_of_one_run(
-    tiny_cub: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    call = (*ALL, "--detector", model_file(tiny_cub, "--method", "prior"))
-    whole, there, out = (tmp_path / f"{name}.partscope" for name in ("whole", "there", "jobs"))
-    assert fit(capsys, tiny_cub, whole, *call).code == 0
-    assert fit(capsys, tiny_cub, there, *call, "--engine", "ray").code == 0
-    assert there.read_bytes() == whole.read_bytes()
-    for shard in ("2/2", "1/2"):
-        ran = fit(capsys, tiny_cub, out, *call, "--shard", shard)
-        assert ran.code == 0, ran.err
-        assert f"features of shard {shard} are finished" in ran.out
-        assert not out.exists()
-    work = tmp_path / "jobs.partscope.work"
-    assert sorted(file.name for file in work.rglob("block-*.csv")) == [
-        "block-1000000.csv",
-        "block-2000000.csv",
-    ]
-    with FeatureCache(work / "features.sqlite") as cache:
-        assert len(cache) == 12 * 16
-
-    def nothing(*_: object) -> None:
-        raise AssertionError("something was computed a second time")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(partscope.extraction.blocks._Batches, "_run", nothing)
-        patch.setattr(partscope.cli.locating.Locating, "predict", nothing)
-        assert fit(capsys, tiny_cub, out, *call).code == 0
-    assert out.read_bytes() == whole.read_bytes()
-    assert not list(tmp_path.glob("*.work"))
-    (tiny_cub / "images" / "001.Red" / "bird_8.png").write_bytes(b"no picture")
-    assert "bird_8.png" in fit(capsys, tiny_cub, there, *call, "--engine", "ray").error
-
-
-@pytest.mark.usefixtures("backwards")
-def test_merged_shards_of_predict_are_the_whole(tiny_cub: Path, tmp_path: Path, capsys: Capture) -> None:
-    model = classifier_file(capsys, tiny_cub, "--source", "prior", "--no-flips")
-    (tiny_cub / "images" / "001.Red" / "bird_8.png").write_bytes(b"no picture")
-    call = ("classify", "predict", model, tiny_cub / "images", "--out")
-    assert run(capsys, *call, tmp_path / "whole.json", "--engine", "ray", "--threads", "1").code == 1
-    for shard, code in (("2/2", 0), ("1/2", 1)):
-        assert run(capsys, *call, tmp_path / "c.json", "--shard", shard, "--threads", "1").code == code
-    files = [tmp_path / f"c.shard-{i}-of-2.json" for i in (1, 2)]
-    ran = run(capsys, "merge", *reversed(files), "--out", tmp_path / "merged.json")
-    assert "11 images of 2 files" in ran.out
-    assert (tmp_path / "merged.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--shard", "1/2"), "fit one first with 'partscope fit'"),
-        (("--shard", "0/4", "--source", "none"), "no shard 0/4"),
-        (
-            ("--shard", "2/2", "--source", "none"),
-            "its 6 images are too few for 2 shards of at least 64 images",
-        ),
-        (("--engine", "spark", "--source", "none"), "no engine 'spark'"),
-        (("--address", "auto", "--source", "none"), "local uses no address"),
-    ],
-)
-def test_wrong_shards_and_engines(
-    tiny_cub: Path, tmp_path: Path, capsys: Capture, options: tuple[str, ...], message: str
-) -> None:
-    ran = fit(capsys, tiny_cub, tmp_path / "c.partscope", *options)
-    assert ran.code == 2
-    assert message in ran.error
-    assert not list(tmp_path.glob("*.work"))

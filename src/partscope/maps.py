@@ -210,7 +210,7 @@ def _linearised(activations: Tensor, image: Tensor, wanted: int, engine: str) ->
         raise MissingExtraError("numba", "fast", "engine='sparse'")
     try:
         with _gradients_on():
-            return linearise(activations, image, sparse and has_numba())
+            return linearise(activations, image, sparse and has_numba(), wanted)
     except NotImplementedError as error:
         if engine != "auto":
             raise OptionError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -21,6 +21,9 @@ _Pair = tuple[int, int]
 # convolution; by phases it takes two thirds of the time for 7×7, stride 2, and less than half for 11×11, stride 4. For 3×3
 # they are equal.
 _FEW_CHANNELS, _LARGE_KERNEL = 4, 5
+
+#: Feature maps, where nothing is known of how many there will be.
+MANY = 64
 
 
 def _pair(values: Sequence[int]) -> _Pair:
@@ -62,6 +65,7 @@ class Convolution:
     stride, padding, dilation, groups: of the convolution.
     size: (h, w) of its input.
     inputs: number of the node's inputs.
+    maps: of how many feature maps the gradients will be asked for in all, which decides what pays.
     """
 
     weight: Tensor
@@ -71,6 +75,7 @@ class Convolution:
     groups: int
     size: _Pair
     inputs: int = 3
+    maps: int = MANY
 
     def __post_init__(self) -> None:
         self._prepared: dict[tuple[int, int], Tensor] = {}
@@ -78,10 +83,8 @@ class Convolution:
 
     def scaled(self, factor: Tensor) -> Convolution:
         """Return the same with the gradients that it receives multiplied by a factor per output channel, (out,)."""
-        weight = self.weight * factor.reshape(-1, 1, 1, 1)
-        return Convolution(
-            weight, self.stride, self.padding, self.dilation, self.groups, self.size, self.inputs
-        )
+        weight = (self.weight * factor.reshape(-1, 1, 1, 1)).to(self.weight.dtype)
+        return replace(self, weight=weight)
 
     def __call__(self, received: Received) -> list[Piece | None]:
         (piece,) = received
@@ -98,7 +101,12 @@ class Convolution:
         return [self._piece(gradient, low, width, groups, first), *[None] * (self.inputs - 1)]
 
     def _piece(self, gradient: Tensor, low: int, width: int, groups: int, first: int) -> Piece:
-        if self.weight.shape[2:] != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0) or groups > 1:
+        if (
+            self.weight.shape[2:] != (1, 1)
+            or self.stride == (1, 1)
+            or self.padding != (0, 0)
+            or self.groups > 1
+        ):
             return Piece(self._back(gradient, low, width, groups).unsqueeze(1), first)
         # Of the pixels that a strided 1×1 convolution does not look at nothing is kept.
         values = functional.conv2d(gradient, self._weight(low, width, mirrored))
@@ -108,7 +116,7 @@ class Convolution:
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True)]
         if self.stride == (1, 1) and all(r >= p for r, p in zip(reach, self.padding, strict=True)):
             padding = [r - p for r, p in zip(reach, self.padding, strict=True)]
-            if width == self.weight.shape[0] and self.share_of_time(len(gradient)) < 1:
+            if width == self.weight.shape[0] and self._tiles(gradient):
                 return self._by_tiles(gradient, padding)
             weight = self._weight(low, width, mirrored)
             return functional.conv2d(gradient, weight, None, 1, padding, self.dilation, groups)
@@ -140,15 +148,23 @@ class Convolution:
             self._prepared[key] = weight
         return cast(Tensor, weight)
 
-    def share_of_time(self, count: int) -> float:
-        """Return the time for `count` whole feature maps over that of a plain convolution: less where Winograd's is used."""
+    def share_of_time(self) -> float:
+        """Return the time on whole feature maps of all channels over that of a plain convolution: below 1 by Winograd's."""
         weight = self.weight
         plain = self.groups == 1 and self.stride == self.dilation == (1, 1) and weight.shape[2:] == (3, 3)
-        if not plain or weight.dtype != torch.float32 or weight.device.type != "cpu" or not has_numba():
+        if not plain or max(self.padding) > 2 or weight.dtype != torch.float32 or weight.device.type != "cpu":
+            return 1.0
+        if not has_numba():
             return 1.0
         from partscope.backward.compiled import winograd
 
-        return winograd.share_of_time(weight.shape[0], weight.shape[1], count, self.size)
+        return winograd.share_of_time(weight.shape[0], weight.shape[1], self.maps, self.size)
+
+    def _tiles(self, gradient: Tensor) -> bool:
+        """Whether these maps go Winograd's way."""
+        # Autocast would round what a plain convolution is given.
+        exact = gradient.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        return exact and self.share_of_time() < 1
 
     def _by_tiles(self, gradient: Tensor, padding: Sequence[int]) -> Tensor:
         from partscope.backward.compiled import winograd

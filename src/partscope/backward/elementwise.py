@@ -20,7 +20,8 @@ class Scale:
 
     Parameters
     ----------
-    factors: one per input, (1, C, h, w), or (1, C, 1, 1) where it depends on the channel alone; None for an unwanted input.
+    factors: one per input, (1, C, h, w), or (1, C, 1, 1) where it depends on the channel alone; bool where they are zeros and ones;
+        None for an unwanted input.
     """
 
     factors: list[Tensor | None]
@@ -29,6 +30,9 @@ class Scale:
         (piece,) = received
         assert piece is not None
         free = piece.owned and sum(factor is not None for factor in self.factors) == 1
+        dtype = piece.values.dtype
+        # Whole maps are multiplied by numbers; a mask is turned into them once for all channels.
+        self.factors = [f.to(dtype) if f is not None and f.dtype == torch.bool else f for f in self.factors]
         return [None if factor is None else _scaled(piece, factor, free) for factor in self.factors]
 
 
@@ -50,9 +54,6 @@ def is_dense(values: Tensor) -> bool:
 #: Operations of which each output element depends on one element of each input, by a derivative that the node itself tells
 #: when it is given ones.
 ELEMENTWISE = [
-    "ReluBackward0",
-    "HardtanhBackward0",
-    "HardtanhBackward1",
     "LeakyReluBackward0",
     "LeakyReluBackward1",
     "EluBackward0",
@@ -90,6 +91,21 @@ def ones_of(node: Any) -> Tensor:
     """Return ones in the shape of a node's output."""
     metadata = node._input_metadata[0]
     return torch.ones(tuple(metadata.shape), dtype=metadata.dtype, device=metadata.device)
+
+
+# Of activations that pass a gradient on as it is or not at all, the mask is read off: asking the node takes several times as long.
+@rule("ReluBackward0")
+def rectified(node: Any, inputs: Sequence[Value | None]) -> Operation:
+    """Pass on what belongs to positive outputs (and NaN, as PyTorch does)."""
+    return Scale([laid_out((node._saved_result <= 0).logical_not_())])
+
+
+@rule("HardtanhBackward0", "HardtanhBackward1")
+def bounded(node: Any, inputs: Sequence[Value | None]) -> Operation:
+    """Pass on what belongs to values between the bounds, such as those of ReLU6."""
+    values = node._saved_self if hasattr(node, "_saved_self") else node._saved_result
+    outside = (values <= node._saved_min_val).logical_or_(values >= node._saved_max_val)
+    return Scale([laid_out(outside.logical_not_())])
 
 
 @rule(*ELEMENTWISE)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 # Importing the modules registers their rules.
 from partscope.backward import arranging, convolution, elementwise, pooling
+from partscope.backward.convolution import MANY, Convolution
 from partscope.backward.pieces import Piece
 from partscope.backward.recording import Recording, Value, read_recording, shape_of
 from partscope.backward.rules import operation_of
@@ -30,7 +31,9 @@ class Linearised:
     Made by :func:`linearise`. Equal to autograd up to rounding.
     """
 
-    def __init__(self, recording: Recording, channels: int, like: Tensor, sparse: bool = False) -> None:
+    def __init__(
+        self, recording: Recording, channels: int, like: Tensor, sparse: bool = False, wanted: int = MANY
+    ) -> None:
         self._like = like
         self._grid = shape_of(recording.start)[2:]
         self._channels = channels
@@ -48,6 +51,9 @@ class Linearised:
                     self._shapes[_key(value)] = shape_of(value)
             steps.append(Step(operation_of(node, receivers), takes, gives))
         self._steps = folded(before_pooling(steps))
+        for step in self._steps:
+            if isinstance(step.operation, Convolution):
+                step.operation.maps = wanted
         for step in self._steps:
             for key in step.gives:
                 if (
@@ -90,7 +96,7 @@ class Linearised:
         end = run({self._start: begin})
         if end is None:
             return self._like.new_zeros(len(channels), *self._like.shape[1:])
-        return end.whole(self._like.shape[1]).values.squeeze(1)
+        return end.filled().whole(self._like.shape[1]).values.squeeze(1)
 
     def _run(self, known: dict[Key, Piece]) -> Piece | None:
         with torch.no_grad():
@@ -99,11 +105,10 @@ class Linearised:
                 if any(piece is not None for piece in taken):
                     received = [None if piece is None else piece.filled() for piece in taken]
                     run_whole(step, received, known, self._shapes)
-        end = known.get(self._end)
-        return None if end is None else end.filled()
+        return known.get(self._end)
 
 
-def linearise(output: Tensor, image: Tensor, sparse: bool = False) -> Linearised | None:
+def linearise(output: Tensor, image: Tensor, sparse: bool = False, wanted: int = MANY) -> Linearised | None:
     """Read a forward pass that autograd has recorded.
 
     Parameters
@@ -112,6 +117,7 @@ def linearise(output: Tensor, image: Tensor, sparse: bool = False) -> Linearised
     image: (1, 3, S, S), the leaf that gradients are wanted for.
     sparse: visit only elements that can have a gradient, where there are enough others (:mod:`partscope.backward.compiled.sparse`); needs
         Numba, and float32 on a processor.
+    wanted: how many channels will be asked for in all, which decides what pays.
 
     Returns
     -------
@@ -125,7 +131,7 @@ def linearise(output: Tensor, image: Tensor, sparse: bool = False) -> Linearised
     if recording is None:
         return None
     with torch.no_grad():
-        return Linearised(recording, output.shape[1], image.detach(), sparse)
+        return Linearised(recording, output.shape[1], image.detach(), sparse, wanted)
 
 
 def _key(value: Value) -> Key:

@@ -54,7 +54,8 @@ class Piece:
         """Return the sum of two pieces, in the memory of one of them where that is free."""
         one, two = (self, other) if other.every == (1, 1) else (other, self)
         if one.every != (1, 1):
-            if two.every == (1, 1) and two.owned and one.values.shape[:3] == two.values.shape[:3]:
+            alike = (one.first, one.values.shape[:3]) == (two.first, two.values.shape[:3])
+            if alike and two.every == (1, 1) and two.owned:
                 one._pixels_of(two.values).add_(one.values)
                 return two
             one, two = one.filled(), two.filled()
@@ -72,5 +73,5 @@ def feature_maps(like: Tensor, channels: int, size: tuple[int, ...] | None = Non
     """Return zeros in the shape of a piece's values but with other channels, or of another size, channels-last in memory."""
     shape = (like.shape[0], channels, *(like.shape[3:] if size is None else size))
     layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-    zeros = torch.zeros(shape, dtype=like.dtype, device=like.device).contiguous(memory_format=layout)
-    return zeros.unsqueeze(1)
+    maps = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    return maps.zero_().unsqueeze(1)

@@ -15,7 +15,7 @@ import typer
 from partscope.cli.exits import go_on, resumable
 from partscope.cli.fit import remove_scan, unfitted
 from partscope.cli.locating import Locating, elsewhere
-from partscope.cli.predicting import Kept, Task, predict_in_blocks
+from partscope.cli.predicting import Kept, Task, predict_in_blocks, tasks_of
 from partscope.errors import PartscopeWarning
 from partscope.places import url_of
 
@@ -123,13 +123,7 @@ class Work:
         from partscope.dataset import PartDataset
         from partscope.engine import current_engine
 
-        if isinstance(images, PartDataset):
-            tasks: Sequence[Task] = [
-                Task(sample.id, sample.image, sample.box, stated=images[i : i + 1])
-                for i, sample in enumerate(images)
-            ]
-        else:
-            tasks = images
+        tasks = tasks_of(images) if isinstance(images, PartDataset) else images
         work, engine = Locating(detector, file, on_error=on_error), current_engine()
         return predict_in_blocks(
             *(tasks, lambda i: work.predict(tasks[i]), Kept(self.folder / "parts", file, tasks, writer)),

@@ -10,9 +10,10 @@ import typer
 
 from partscope.cli import options
 from partscope.cli.exits import list_failures, resumable
+from partscope.cli.locating import Locating, elsewhere
 from partscope.cli.models import load_model
 from partscope.cli.output import Output, check_distinct, check_figures
-from partscope.cli.predicting import Kept, Task, predict_in_blocks
+from partscope.cli.predicting import Kept, predict_in_blocks, tasks_of
 from partscope.cli.tables import show_confidence, show_notes, show_parts, show_results, skipped_rows
 from partscope.errors import OptionError
 
@@ -58,12 +59,17 @@ def evaluate(
     weights: options.Weights = None,
     on_error: options.OnError = "raise",
     json_out: options.JsonOut = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
 ) -> None:
     """Compare a detector with a data set's marked parts.
 
     A run that is stopped is continued by the same command.
     """
     from partscope.discovery import PartDiscovery
+    from partscope.engine import use_engine
     from partscope.report.environment import environment_facts
     from partscope.report.tables import method_name, number
 
@@ -79,15 +85,18 @@ def evaluate(
     whole = options.load(format, data, images, on_error)
     dataset = whole.split(split)
     deviations = None if sigmas is None else _sigmas(sigmas, set(dataset.parts) & set(detector.parts_))
-    tasks = [Task(sample.id, sample.image, sample.box) for sample in dataset]
+    tasks = tasks_of(dataset)
     kept = Kept(model, model, tasks)
-    with resumable(kept.hint):
+    work = Locating(detector, model, weights, on_error=on_error)
+    with (
+        resumable(kept.hint),
+        use_engine(engine, address=address, workers=workers, threads=threads) as used,
+    ):
         predictions = predict_in_blocks(
-            tasks,
-            lambda i: detector.predict(dataset[i : i + 1]),
-            kept,
+            *(tasks, lambda i: work.predict(tasks[i]), kept),
             parts=detector.parts_,
             on_error=on_error,
+            elsewhere=None if used.name == "local" else elsewhere(work, used),
         )
         list_failures((*dataset.skipped, *predictions.failures), len(dataset) + len(dataset.skipped), "items")
         settings: dict[str, Any] = {"normaliser": measure, "sigmas": deviations, "on_error": on_error}

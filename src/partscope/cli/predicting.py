@@ -61,6 +61,14 @@ class Task:
         return image_size(self.path) if self.frames is None else self.frames.size
 
 
+def tasks_of(dataset: PartDataset) -> list[Task]:
+    """Return one task per image of a data set, which states its box and what its annotations are."""
+    return [
+        Task(sample.id, sample.image, sample.box, stated=dataset[i : i + 1])
+        for i, sample in enumerate(dataset)
+    ]
+
+
 def with_boxes(images: Sequence[NamedImage], file: Path | None) -> list[Task]:
     """Return one task per image, its box clipped to the image with a counted warning; a wrong box is left as it is."""
     from partscope.dataset import check_box, clip_box

@@ -8,14 +8,10 @@ how it is shared out.
 # mypy: disable-error-code="untyped-decorator"
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
 import numba
 import numpy as np
 
+from partscope.backward.compiled.compiling import compiled
 from partscope.backward.compiled.lanes import LANES, ROW_BYTES, weighted_rows
 
 _six, _five, _four, _three, _two, _one = (weighted_rows(count) for count in (6, 5, 4, 3, 2, 1))
@@ -24,28 +20,9 @@ _four_blocks, _two_blocks = weighted_rows(1, blocks=4), weighted_rows(1, blocks=
 # Positions whose rows stay in the nearest cache while they are turned from channels side by side to maps one after the other.
 _TILE = 64
 
-# Numba keeps machine code until this file changes. The loops of lanes.py are part of it: a test holds this to their hash.
-LANES_HASH = "a8f6cedeb98ac22b"
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call; keep the machine code on disk where there is a place for it."""
-    try:
-        kernel = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder that can be written
-        kernel = numba.njit(**_OPTIONS)(function)
-
-    @wraps(function)
-    def run(*arguments: Any) -> Any:
-        nonlocal kernel
-        try:
-            return kernel(*arguments)
-        except (OSError, EOFError, pickle.UnpicklingError):  # a full disk, or what is kept is damaged
-            kernel = numba.njit(**_OPTIONS)(function)
-            return kernel(*arguments)
-
-    return run
+# Numba keeps machine code until this file changes. The loops of lanes.py, and how they are compiled, are part
+# of it: a test holds this to their hash.
+LOOPS_HASH = "8944258b45ab3bdd"
 
 
 @compiled

@@ -12,6 +12,7 @@ from functools import reduce
 from math import prod
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -136,7 +137,8 @@ def nonzero(factor: Tensor) -> Mask:
     """Return where a factor (1, C, h, w) or (1, C, 1, 1) is not zero; None where it nowhere is, or is no feature map's."""
     if factor.ndim != 4 or len(factor) != 1:
         return None
-    mask = (factor[0].permute(1, 2, 0) != 0).numpy()
+    maps = factor[0].permute(1, 2, 0)
+    mask = (maps if maps.dtype == torch.bool else maps != 0).numpy()
     return None if mask.all() or mask.shape[:2] == (1, 1) else mask
 
 

@@ -74,7 +74,7 @@ def has_row_operation(operation: Operation) -> bool:
         return operation.maxima() is not None
     if isinstance(operation, Scale):
         return all(
-            factor is None or (factor.ndim == 4 and factor.dtype == torch.float32)
+            factor is None or (factor.ndim == 4 and factor.dtype in (torch.float32, torch.bool))
             for factor in operation.factors
         )
     return isinstance(operation, (HandedOn, Joined, Padded))
@@ -192,9 +192,9 @@ def add_to(result: Rows, rows: Rows, factors: NDArray[np.float32] | None) -> Non
 def factor_at(factor: torch.Tensor, out: Listing) -> NDArray[np.float32] | None:
     """Return a factor (1, C, h, w) or (1, C, 1, 1) at the entries of a listing; None where it is one at all of them."""
     maps = factor.expand(1, -1, *out.grid)[0].permute(1, 2, 0).contiguous().flatten(0, 1).numpy()
-    factors = np.empty(len(out.rows), np.float32)
+    factors = np.empty(len(out.rows), maps.dtype)
     kernels.read(factors, maps, out.first, out.channels)
-    return None if (factors == 1).all() else factors
+    return None if (factors == 1).all() else factors.astype(np.float32, copy=False)
 
 
 def picked(given: Listing, out: Listing, shift: int = 0, corner: tuple[int, int] = (0, 0)) -> Listing:

@@ -131,7 +131,7 @@ class Rows:
         maps = (
             torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout)
             if complete
-            else torch.zeros(shape, dtype=torch.float32, device="cpu").contiguous(memory_format=layout)
+            else torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout).zero_()
         )
         dense = maps.permute(0, 2, 3, 1).flatten(1, 2).numpy()
         kernel = kernels.filled if listing.single else kernels.spread
@@ -164,7 +164,8 @@ def share(ranges: Sequence[tuple[int, int]], kernel: Callable[..., Any], *argume
     helpers = min(torch.get_num_threads(), len(ranges)) - 1
     futures = []
     with suppress(RuntimeError):  # while Python shuts down no thread starts: the caller's does it all
-        futures = [_pool(helpers).submit(work) for _ in range(helpers)]
+        for _ in range(helpers):  # one by one: those that have started are waited for
+            futures.append(_pool(helpers).submit(work))
     try:
         work()
     finally:

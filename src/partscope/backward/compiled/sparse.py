@@ -127,9 +127,7 @@ class Sparse:
             self._visits[take] = (
                 None
                 if given is None or out is None
-                else Visit(
-                    *visited(operation, given, out), given, out, operation.share_of_time(LANES * _BLOCKS)
-                )
+                else Visit(*visited(operation, given, out), given, out, operation.share_of_time())
             )
         return self._visits[take]
 

@@ -14,8 +14,11 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from partscope.backward.compiled.lanes import LANES
+
 #: Channels per vector, and vectors per row of :data:`partscope.backward.compiled.lanes.LANES`.
-_LANES, _PER_ROW = 8, 2
+_LANES = 8
+_PER_ROW = LANES // _LANES
 _BYTES = 4 * _LANES
 
 _INDEX, _COLUMN = ir.IntType(64), ir.IntType(32)

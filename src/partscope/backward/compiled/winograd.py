@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partscope.backward.compiled.kernels import compiled
+from partscope.backward.compiled.compiling import compiled
 from partscope.backward.compiled.lanes import LANES, ROW_BYTES, weighted_rows
 from partscope.backward.compiled.rows import share
 from partscope.backward.compiled.tile_loops import both_sides
 
-# Numba keeps machine code until this file changes. These loops are part of it: a test holds this to their hash.
-LOOPS_HASH = "117154f63e6b50b2"
+# Numba keeps machine code until this file changes. Loops of other files, and how they are compiled, are part of it:
+# a test holds this to their hash.
+LOOPS_HASH = "ff615bf33a287610"
 
 #: Side of a tile, and of its part in the result.
 TILE, STEP = 6, 4
@@ -106,8 +107,8 @@ def convolve(maps: Tensor, weights: Tensor, padding: tuple[int, int]) -> Tensor:
     outs = weights.shape[1] * LANES
     count, _, height, width = maps.shape
     size = (height + 2 * padding[0] - 2, width + 2 * padding[1] - 2)
-    result = torch.empty(count, outs, *size, dtype=torch.float32, device="cpu").contiguous(
-        memory_format=torch.channels_last
+    result = torch.empty(
+        (count, outs, *size), dtype=torch.float32, device="cpu", memory_format=torch.channels_last
     )
     given = maps.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
     grid = (-(-size[0] // STEP), -(-size[1] // STEP))
@@ -117,7 +118,7 @@ def convolve(maps: Tensor, weights: Tensor, padding: tuple[int, int]) -> Tensor:
 
 
 def _ranges(number: int) -> list[tuple[int, int]]:
-    """Ranges of tiles for the threads to share, whole groups of six."""
+    """Ranges for the threads to share, of tiles or of rows of weights; whole groups of six tiles."""
     threads = torch.get_num_threads()
     groups = -(-number // 6)
     shares = 1 if threads == 1 else threads * max(1, min(_SHARES, 6 * groups // (threads * _TILES)))
@@ -162,14 +163,20 @@ def convolved_tiles(low, high, out, maps, weights, grid, padding):
 
 
 @numba.njit
+def _place_of(number, grid):
+    """Which map a tile belongs to, and its first row and column in the result."""
+    image = number // (grid[0] * grid[1])
+    rest = number - image * grid[0] * grid[1]
+    return image, 4 * (rest // grid[1]), 4 * (rest % grid[1])
+
+
+@numba.njit
 def _taken_into(number, place, maps, into, grid, padding, nothing, sources, targets):
     """Take one tile of the maps to the other basis, at a place in `into` (36, block, ins)."""
     height, width, channels = maps.shape[1:]
     pixel, plane = 4 * channels, 4 * channels * into.shape[1]
-    image = number // (grid[0] * grid[1])
-    rest = number - image * grid[0] * grid[1]
-    top = 4 * (rest // grid[1]) - padding[0]
-    left = 4 * (rest % grid[1]) - padding[1]
+    image, top, left = _place_of(number, grid)
+    top, left = top - padding[0], left - padding[1]
     corner = maps.ctypes.data + ((image * height + top) * width + left) * pixel
     to = into.ctypes.data + place * pixel
     for y in range(6):
@@ -214,9 +221,7 @@ def _taken_back(number, place, out, room, block, grid, nowhere, sources, targets
     """Take one tile back, from a place in (36, panels, block, 16) in `room`."""
     height, width, channels = out.shape[1:]
     panels, pixel = channels // 16, 4 * channels
-    image = number // (grid[0] * grid[1])
-    rest = number - image * grid[0] * grid[1]
-    top, left = 4 * (rest // grid[1]), 4 * (rest % grid[1])
+    image, top, left = _place_of(number, grid)
     corner = out.ctypes.data + ((image * height + top) * width + left) * pixel
     for plane in range(36):
         sources[plane] = _aligned(room) + (plane * panels * block + place) * ROW_BYTES
