@@ -106,7 +106,7 @@ def _steps() -> list[str]:
     document = load("growth")
     if not document:
         return []
-    names = ["open and warp", "forward and reading its graph", "a channel's gradient", "a channel's centre"]
+    names = ["open and warp", "what is done once", "a channel's gradient", "a channel's centre"]
     rows = [[str(one["input size"]), *(f"{one[name]:.3f}" for name in names)] for one in document["steps"]]
     return [
         f"Steps of an image in bare forward passes ({document['network']}, layer `{document['steps'][0]['layer']}`, {_numba(document)}):",
@@ -149,7 +149,7 @@ def plan() -> list[str]:
         return []
     costs = growth["steps"][0]
     each = costs["a channel's gradient"] + costs["a channel's centre"]
-    start = costs["open and warp"] + costs["forward and reading its graph"]
+    start = costs["open and warp"] + costs["what is done once"]
     channels = costs["channels of the layer"]
     bare = 1 + costs["open and warp"]
 
