@@ -16,7 +16,7 @@ from torch import nn
 
 from networks import backbone_of, picture, seeded
 from partscope import maps
-from partscope.backward import has_numba
+from partscope.backward import convolution, has_numba
 from partscope.errors import MissingExtraError, OptionError
 from partscope.maps import gradient_maps
 
@@ -145,6 +145,14 @@ def test_half_precision_and_autocast_of_wide_convolutions_are_left_to_pytorch(
     assert not calls
     for found in (half, cast):
         assert (found - exact).abs().mean() < 0.1 * exact.mean()
+
+
+def test_pytorch_before_2_4_says_in_another_way_whether_it_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda: False)
+    monkeypatch.setattr(torch, "is_autocast_cpu_enabled", lambda: bool(asked.append(1)))
+    assert not convolution._is_autocast()
+    assert asked == [1]
 
 
 def test_half_precision_and_autocast_run_on_whole_maps() -> None:

@@ -163,7 +163,7 @@ class Convolution:
     def _tiles(self, gradient: Tensor) -> bool:
         """Whether these maps go Winograd's way."""
         # Autocast would round what a plain convolution is given.
-        exact = gradient.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        exact = gradient.dtype == torch.float32 and not _is_autocast()
         return exact and self.share_of_time() < 1
 
     def _by_tiles(self, gradient: Tensor, padding: Sequence[int]) -> Tensor:
@@ -183,6 +183,14 @@ class Convolution:
         if any(missing):
             fine = functional.pad(fine, missing)
         return fine[:, :, top : top + height, left : left + width]
+
+
+def _is_autocast() -> bool:
+    """Whether PyTorch rounds what operations on a processor are given."""
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # before PyTorch 2.4
+        return bool(torch.is_autocast_cpu_enabled())
 
 
 def mirrored(weight: Tensor, groups: int) -> Tensor:
