@@ -36,7 +36,7 @@ class BlockWorker:
     def __init__(self, task: Any) -> None:
         import ray
 
-        # As the command line does: without it, page faults take a quarter of a worker's time, and the more the more workers there are.
+        # As the command line does: page faults cost time, most where several workers run on one machine.
         reuse_freed_memory()
         version, numba, self._threads, self._blas, body = ray.get(task)
         self._answer: tuple[str, Any] | None = None
