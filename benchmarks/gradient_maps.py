@@ -89,6 +89,15 @@ def make_backbone(name: str, leaky: bool = True) -> Backbone:
     )
 
 
+def spread_pictures(data: Path | None, count: int) -> list[Image.Image]:
+    """Training photographs of a folder in the CUB layout, spread over its classes; drawn birds without one."""
+    if data is None:
+        return [Image.fromarray(bird.image) for bird in synthesize_birds(count)]
+    training = load_dataset("cub", data).train
+    spread = range(0, len(training), max(1, len(training) // count))
+    return [load_image(training[i].image) for i in spread][:count]
+
+
 def runs(channels: int, count: int) -> list[int]:
     """About `count` channels of a layer in runs of those that follow one another."""
     starts = np.random.default_rng(0).permutation(range(0, channels, RUN))[: max(1, count // RUN)]
@@ -276,12 +285,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     # vmap and captum tell that they fall back to a loop, or set requires_grad: known, and part of what is measured.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|captum")
     load = machine_load()
-    if settings.data is None:
-        pictures = [Image.fromarray(bird.image) for bird in synthesize_birds(max(1, settings.pictures))]
-    else:
-        training = load_dataset("cub", settings.data).train
-        spread = range(0, len(training), max(1, len(training) // max(1, settings.pictures)))
-        pictures = [load_image(training[i].image) for i in spread][: max(1, settings.pictures)]
+    pictures = spread_pictures(settings.data, max(1, settings.pictures))
     picture = pictures[0]
     earlier = json.loads(settings.json.read_text("utf-8")) if settings.json.exists() else {}
     measured: dict[str, dict[str, Any]] = earlier.get("measured", {})

@@ -18,10 +18,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from gradient_maps import NETWORKS, make_backbone
-from partscope import load_dataset, load_image
+from gradient_maps import NETWORKS, make_backbone, spread_pictures
 from partscope.backward import linearise
-from partscope.synthetic import synthesize_birds
 from partscope.views import view
 from record import environment, write_json
 
@@ -58,12 +56,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "visited.json")
     settings = parser.parse_args(arguments)
-    if settings.data is None:
-        pictures = [Image.fromarray(bird.image) for bird in synthesize_birds(settings.pictures)]
-    else:
-        training = load_dataset("cub", settings.data).train
-        spread = range(0, len(training), max(1, len(training) // settings.pictures))
-        pictures = [load_image(training[i].image) for i in spread][: settings.pictures]
+    pictures = spread_pictures(settings.data, settings.pictures)
     rows = [measure(name, pictures) for name in settings.networks]
     result = {**environment(settings.data), "rows": rows}
     write_json(settings.json, result)

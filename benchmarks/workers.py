@@ -2,9 +2,9 @@
 
 Throughput: gradient maps of 32 channels with the mixture, the scan of discovery, and forward-only centres of all channels, of drawn
 birds on Ray workers of one thread each, on this machine. The time is that between the first finished block and the last, so that
-starting processes, which costs the same for any number of images, is not in it. One and two workers alternate. The limit is for the gradients. In the other scan each worker decodes pictures in one
-thread while it computes in another, so that one worker keeps two cores busy already: that row has no limit on two cores. Memory: the largest resident set of a process that scans n and 10 n images, in a
-process of its own each.
+starting processes, which costs the same for any number of images, is not in it. One and two workers alternate. The limit is for
+the gradients. In the other scan a worker decodes pictures in one thread while it computes in another, so that one worker keeps two
+cores busy already. Memory: the largest resident set of a process that scans n and 10 n images, in a process of its own each.
 
     python benchmarks/workers.py                  # both, on an idle machine
     python benchmarks/workers.py --only memory --images 12

@@ -22,8 +22,8 @@ def reuse_freed_memory() -> bool:
 
     By default glibc maps every large block anew and unmaps it when it is freed. Each operation of a network on a processor
     then begins with page faults, which can take half of the time of a pass. The process holds its peak memory in return.
-    The command line and the workers of the Ray engine call this; a script may, before its first pass. Elsewhere than on glibc (macOS, Windows, musl)
-    nothing is done.
+    The command line and the workers of the Ray engine call this; a script may, before its first pass. Elsewhere than on
+    glibc (macOS, Windows, musl) nothing is done.
     """
     try:
         library = ctypes.CDLL(None)

@@ -18,10 +18,10 @@ LANES = 16
 #: Bytes of one row of lanes, and what rows are aligned to.
 ROW_BYTES = 4 * LANES
 
-_INDEX, _COLUMN, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
+INDEX, _COLUMN, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
 _ROW = ir.VectorType(_FLOAT, LANES)
 # A product and a sum may be one instruction; the order of sums is as it is written.
-_FLAGS = ("contract", "nsz")
+FLAGS = ("contract", "nsz")
 
 
 def weighted_rows(count: int, blocks: int = 1, listed: bool = True) -> Any:
@@ -54,12 +54,12 @@ def weighted_rows(count: int, blocks: int = 1, listed: bool = True) -> Any:
 def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int, listed: bool) -> Any:
     """Build the loop: sums start from what is there or from zero, take one list entry a round, and are stored."""
     out, before, stride, add, sources, weights, n, values, value_stride, table, columns = given
-    zero, one = _number(0), _number(1)
+    zero, one = constant(0), constant(1)
     places, origins = (
         [
             builder.inttoptr(
                 builder.add(
-                    builder.add(address, _number(ROW_BYTES * j)), builder.mul(stride, _number(block))
+                    builder.add(address, constant(ROW_BYTES * j)), builder.mul(stride, constant(block))
                 ),
                 _ROW.as_pointer(),
             )
@@ -72,7 +72,7 @@ def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int, liste
     weights = builder.inttoptr(weights, _COLUMN.as_pointer())
     table = builder.inttoptr(table, _FLOAT.as_pointer())
     column = [builder.extract_value(columns, j) for j in range(count)]
-    starts = [builder.add(values, builder.mul(value_stride, _number(block))) for block in range(blocks)]
+    starts = [builder.add(values, builder.mul(value_stride, constant(block))) for block in range(blocks)]
 
     entry = builder.block
     loaded, begin, loop, done = (
@@ -87,22 +87,22 @@ def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int, liste
     builder.cbranch(builder.icmp_signed(">", n, zero), loop, done)
 
     builder.position_at_end(loop)
-    i = builder.phi(_INDEX)
+    i = builder.phi(INDEX)
     i.add_incoming(zero, begin)
     sums = [_phi(builder, (row, begin)) for row in first]
     number, weight_number = (
-        builder.sext(builder.load(builder.gep(numbers, [i])), _INDEX) if listed else i
+        builder.sext(builder.load(builder.gep(numbers, [i])), INDEX) if listed else i
         for numbers in (sources, weights)
     )
-    source = builder.mul(number, _number(ROW_BYTES))
+    source = builder.mul(number, constant(ROW_BYTES))
     line = builder.gep(table, [weight_number])
     rows = [
         builder.load(builder.inttoptr(builder.add(start, source), _ROW.as_pointer()), align=ROW_BYTES)
         for start in starts
     ]
     repeated = [_repeated(builder, builder.load(builder.gep(line, [c]))) for c in column]
-    products = [builder.fmul(weight, row, flags=_FLAGS) for row in rows for weight in repeated]
-    longer = [builder.fadd(total, new, flags=_FLAGS) for total, new in zip(sums, products, strict=True)]
+    products = [builder.fmul(weight, row, flags=FLAGS) for row in rows for weight in repeated]
+    longer = [builder.fadd(total, new, flags=FLAGS) for total, new in zip(sums, products, strict=True)]
     following = builder.add(i, one)
     i.add_incoming(following, loop)
     for total, new in zip(sums, longer, strict=True):
@@ -116,8 +116,9 @@ def _sums(context: Any, builder: Any, given: Any, count: int, blocks: int, liste
     return context.get_dummy_value()
 
 
-def _number(value: int) -> Any:
-    return ir.Constant(_INDEX, value)
+def constant(value: int) -> Any:
+    """Return a number that is part of the code."""
+    return ir.Constant(INDEX, value)
 
 
 def _phi(builder: Any, *incoming: tuple[Any, Any]) -> Any:

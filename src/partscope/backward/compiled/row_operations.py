@@ -6,8 +6,9 @@ convolutions and factors other than 0 and 1 work anything out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -95,14 +96,9 @@ class ConvolvedRows:
         self._table = table.contiguous().numpy()
 
     def __call__(self, rows: Rows, earlier: Rows | None) -> Rows:
-        o, out, given = self.operation, self.out, self.given
-        values, before, add = room(rows, out, earlier)
-        share(
-            out.ranges(), kernels.convolved, values, before, add, out.first, out.channels,
-            rows.values, given.first, given.channels, given.rows, given.most, self._table,
-            out.grid[1], given.grid, tuple(o.weight.shape[2:]), o.stride, o.padding, o.dilation,
-        )  # fmt: skip
-        return Rows(out, values, rows.count)
+        given = self.given
+        lists = given.first, given.channels, given.rows, given.most
+        return convolved(self, kernels.convolved, rows, earlier, *lists, self._table)
 
 
 @dataclass(eq=False)
@@ -118,14 +114,24 @@ class DepthwiseRows:
         self._table = self.operation.weight.flatten(1).T.contiguous().numpy()
 
     def __call__(self, rows: Rows, earlier: Rows | None) -> Rows:
-        o, out, given = self.operation, self.out, self.given
-        values, before, add = room(rows, out, earlier)
-        share(
-            out.ranges(), kernels.convolved_depthwise, values, before, add, out.first, out.channels,
-            rows.values, given.numbers, self._table,
-            out.grid[1], given.grid, tuple(o.weight.shape[2:]), o.stride, o.padding, o.dilation,
-        )  # fmt: skip
-        return Rows(out, values, rows.count)
+        return convolved(self, kernels.convolved_depthwise, rows, earlier, self.given.numbers, self._table)
+
+
+def convolved(
+    step: ConvolvedRows | DepthwiseRows,
+    kernel: Callable[..., Any],
+    rows: Rows,
+    earlier: Rows | None,
+    *own: Any,
+) -> Rows:
+    """Return the result of a convolution's kernel, which takes `own` between the rows and the geometry."""
+    o, out = step.operation, step.out
+    values, before, add = room(rows, out, earlier)
+    share(
+        out.ranges(), kernel, values, before, add, out.first, out.channels, rows.values, *own,
+        out.grid[1], step.given.grid, tuple(o.weight.shape[2:]), o.stride, o.padding, o.dilation,
+    )  # fmt: skip
+    return Rows(out, values, rows.count)
 
 
 def room(

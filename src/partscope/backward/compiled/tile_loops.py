@@ -14,16 +14,14 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from partscope.backward.compiled.lanes import LANES
+from partscope.backward.compiled.lanes import FLAGS, INDEX, LANES, constant
 
 #: Channels per vector, and vectors per row of :data:`partscope.backward.compiled.lanes.LANES`.
 _LANES = 8
 _PER_ROW = LANES // _LANES
 _BYTES = 4 * _LANES
 
-_INDEX, _COLUMN = ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(ir.FloatType(), _LANES)
-_FLAGS = ("contract", "nsz")
 
 
 def both_sides(matrix: NDArray[np.float64]) -> Any:
@@ -44,18 +42,18 @@ def both_sides(matrix: NDArray[np.float64]) -> Any:
 
 def _loop(context: Any, builder: Any, given: Any, matrix: NDArray[np.float64]) -> Any:
     sources, targets, count, source_step, target_step = given
-    vectors = builder.mul(count, _number(_PER_ROW))
+    vectors = builder.mul(count, constant(_PER_ROW))
     rows, columns = matrix.shape
     entry = builder.block
     loop, done = (builder.append_basic_block(name) for name in ("vectors", "finished"))
     read = _pixels(builder, sources, columns**2)
     written = _pixels(builder, targets, rows**2)
-    builder.cbranch(builder.icmp_signed(">", vectors, _number(0)), loop, done)
+    builder.cbranch(builder.icmp_signed(">", vectors, constant(0)), loop, done)
     builder.position_at_end(loop)
-    i = builder.phi(_INDEX)
-    i.add_incoming(_number(0), entry)
-    row_number, part = builder.udiv(i, _number(_PER_ROW)), builder.urem(i, _number(_PER_ROW))
-    within = builder.mul(part, _number(_BYTES))
+    i = builder.phi(INDEX)
+    i.add_incoming(constant(0), entry)
+    row_number, part = builder.udiv(i, constant(_PER_ROW)), builder.urem(i, constant(_PER_ROW))
+    within = builder.mul(part, constant(_BYTES))
     from_there = builder.add(builder.mul(row_number, source_step), within)
     to_there = builder.add(builder.mul(row_number, target_step), within)
     half: list[list[Any]] = []  # M · tile, column by column
@@ -69,7 +67,7 @@ def _loop(context: Any, builder: Any, given: Any, matrix: NDArray[np.float64]) -
         for column_out in range(rows):
             value = _combined(builder, matrix[column_out], line)
             builder.store(value, _at(builder, written[row * rows + column_out], to_there), align=4)
-    following = builder.add(i, _number(1))
+    following = builder.add(i, constant(1))
     i.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, vectors), loop, done)
     builder.position_at_end(done)
@@ -78,8 +76,8 @@ def _loop(context: Any, builder: Any, given: Any, matrix: NDArray[np.float64]) -
 
 def _pixels(builder: Any, addresses: Any, count: int) -> list[Any]:
     """The places in a list of addresses, which are read anew for each vector: there are too many for registers."""
-    start = builder.inttoptr(addresses, _INDEX.as_pointer())
-    return [builder.gep(start, [_number(i)]) for i in range(count)]
+    start = builder.inttoptr(addresses, INDEX.as_pointer())
+    return [builder.gep(start, [constant(i)]) for i in range(count)]
 
 
 def _at(builder: Any, place: Any, offset: Any) -> Any:
@@ -93,17 +91,13 @@ def _combined(builder: Any, factors: NDArray[np.float64], values: list[Any]) -> 
         ((f, v) for f, v in zip(factors.tolist(), values, strict=True) if f), key=lambda pair: pair[0] < 0
     ):
         size = abs(factor)
-        term = value if size == 1 else builder.fmul(_constant(size), value, flags=_FLAGS)
+        term = value if size == 1 else builder.fmul(_constant(size), value, flags=FLAGS)
         if total is None:
             total = term if factor > 0 else builder.fneg(term)
         else:
-            total = (builder.fadd if factor > 0 else builder.fsub)(total, term, flags=_FLAGS)
+            total = (builder.fadd if factor > 0 else builder.fsub)(total, term, flags=FLAGS)
     return total
 
 
 def _constant(value: float) -> Any:
     return ir.Constant(_VECTOR, [value] * _LANES)
-
-
-def _number(value: int) -> Any:
-    return ir.Constant(_INDEX, value)
